@@ -1,0 +1,2 @@
+include(GNUInstallDirs)
+install(TARGETS rapt_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

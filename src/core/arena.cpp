@@ -1,0 +1,57 @@
+#include "core/arena.h"
+
+#include <bit>
+#include <map>
+#include <new>
+#include <vector>
+
+namespace rapt {
+namespace {
+
+constexpr std::align_val_t alignment{64};
+
+/// Sizes grow in eighths of a power of two: at most 12.5 % of a block is unused, and few sizes exist.
+std::size_t round_up(std::size_t bytes) {
+  bytes = std::max<std::size_t>(bytes, 1024);
+  const std::size_t step = std::bit_floor(bytes) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
+
+struct Arena::Pool {
+  std::map<std::size_t, std::vector<void*>> free;
+  std::size_t reserved = 0;
+
+  Pool() = default;
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool() {
+    for (auto& [size, blocks] : free) {
+      for (void* block : blocks) ::operator delete(block, alignment);
+    }
+  }
+};
+
+Arena::Arena() : pool_(std::make_shared<Pool>()) {}
+
+Tensor Arena::allocate(Shape shape, DType dtype) {
+  const std::size_t size = round_up(static_cast<std::size_t>(shape.count()) * size_of(dtype));
+  auto& blocks = pool_->free[size];
+  void* data = nullptr;
+  if (blocks.empty()) {
+    data = ::operator new(size, alignment);
+    pool_->reserved += size;
+  } else {
+    data = blocks.back();
+    blocks.pop_back();
+  }
+  std::shared_ptr<void> keep(data, [pool = pool_, size](void* block) { pool->free[size].push_back(block); });
+  return {std::move(keep), data, shape, dtype};
+}
+
+std::size_t Arena::reserved() const {
+  return pool_->reserved;
+}
+
+}  // namespace rapt

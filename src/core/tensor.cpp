@@ -1,0 +1,131 @@
+#include "core/tensor.h"
+
+#include <cmath>
+#include <cstring>
+#include <new>
+
+namespace rapt {
+namespace {
+
+float from_f16(std::uint16_t h) {
+  const std::uint32_t sign = (h & 0x8000u) << 16;
+  const std::uint32_t exponent = (h >> 10) & 0x1fu;
+  const std::uint32_t mantissa = h & 0x3ffu;
+  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
+  return sign != 0 ? -magnitude : magnitude;
+}
+
+template <typename To>
+void convert(const Tensor& source, To* result) {
+  const std::int64_t n = source.count();
+  auto each = [&](auto read) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      if constexpr (std::is_same_v<To, bf16>) {
+        result[i] = bf16(static_cast<float>(read(i)));
+      } else {
+        result[i] = static_cast<To>(read(i));
+      }
+    }
+  };
+  switch (source.dtype()) {
+    case DType::f64:
+      return each([p = source.data<double>()](std::int64_t i) { return p[i]; });
+    case DType::f32:
+      return each([p = source.data<float>()](std::int64_t i) { return p[i]; });
+    case DType::bf16:
+      return each([p = source.data<bf16>()](std::int64_t i) { return static_cast<float>(p[i]); });
+    case DType::f16:
+      return each([p = static_cast<const std::uint16_t*>(source.raw())](std::int64_t i) { return from_f16(p[i]); });
+    default:
+      fail("cannot convert a tensor of {}", name_of(source.dtype()));
+  }
+}
+
+}  // namespace
+
+Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
+  require(extents.size() <= max_rank, "a tensor has at most {} dimensions, not {}", static_cast<int>(max_rank),
+          extents.size());
+  std::copy(extents.begin(), extents.end(), extents_.begin());
+}
+
+std::int64_t Shape::count() const {
+  std::int64_t result = 1;
+  for (const std::int64_t extent : *this) result *= extent;
+  return result;
+}
+
+std::string Shape::text() const {
+  std::string result = "[";
+  for (int axis = 0; axis < rank_; ++axis) {
+    if (axis > 0) result += ", ";
+    result += std::to_string((*this)[axis]);
+  }
+  return result + "]";
+}
+
+bool Shape::operator==(const Shape& other) const {
+  return std::equal(begin(), end(), other.begin(), other.end());
+}
+
+Tensor Tensor::empty(Shape shape, DType dtype) {
+  const std::size_t bytes = std::max<std::size_t>(64, static_cast<std::size_t>(shape.count()) * size_of(dtype));
+  constexpr std::align_val_t alignment{64};
+  void* data = ::operator new(bytes, alignment);
+  std::shared_ptr<void> keep(data, [](void* p) { ::operator delete(p, alignment); });
+  return {std::move(keep), data, shape, dtype};
+}
+
+Tensor Tensor::zeros(Shape shape, DType dtype) {
+  Tensor result = empty(shape, dtype);
+  std::memset(result.raw_write(), 0, result.bytes());
+  return result;
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  require(shape.count() == count(), "cannot reshape {} to {}", shape_.text(), shape.text());
+  Tensor result = *this;
+  result.shape_ = shape;
+  return result;
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
+  require(shape_.rank() > 0 && 0 <= begin && begin <= end && end <= dim(0), "rows {} to {} of a tensor {}", begin, end,
+          shape_.text());
+  std::array<std::int64_t, Shape::max_rank> extents{};
+  std::copy(shape_.begin(), shape_.end(), extents.begin());
+  extents[0] = end - begin;
+  Tensor result = *this;
+  result.shape_ = Shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(shape_.rank())));
+  const std::int64_t row = dim(0) > 0 ? count() / dim(0) : 0;
+  result.data_ = static_cast<std::byte*>(data_) + static_cast<std::size_t>(begin * row) * size_of(dtype_);
+  return result;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  Tensor result = empty(shape_, dtype);
+  switch (dtype) {
+    case DType::f64:
+      convert(*this, result.write<double>());
+      break;
+    case DType::f32:
+      convert(*this, result.write<float>());
+      break;
+    case DType::bf16:
+      convert(*this, result.write<bf16>());
+      break;
+    default:
+      fail("cannot convert a tensor to {}", name_of(dtype));
+  }
+  return result;
+}
+
+Tensor Tensor::clone() const {
+  Tensor result = empty(shape_, dtype_);
+  if (bytes() > 0) std::memcpy(result.raw_write(), data_, bytes());
+  return result;
+}
+
+}  // namespace rapt

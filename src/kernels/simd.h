@@ -1,0 +1,202 @@
+/// One small vector type for all instruction sets. Included by *.isa.cpp only: every file that includes it is compiled
+/// with RAPT_ISA and RAPT_LANES set by the build. Everything here has internal linkage, so that no copy compiled for
+/// one instruction set can be linked into another.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "core/dtype.h"
+
+namespace rapt::kernels {
+namespace {
+
+#define RAPT_INLINE inline __attribute__((always_inline))
+
+/// Lanes of a float vector; a double vector has half of them.
+constexpr int lanes = RAPT_LANES;
+
+typedef float F32 __attribute__((vector_size(RAPT_LANES * 4)));
+typedef int32_t I32 __attribute__((vector_size(RAPT_LANES * 4)));
+typedef uint32_t U32 __attribute__((vector_size(RAPT_LANES * 4)));
+typedef uint16_t U16 __attribute__((vector_size(RAPT_LANES * 2)));
+typedef double F64 __attribute__((vector_size(RAPT_LANES * 4)));
+typedef int64_t I64 __attribute__((vector_size(RAPT_LANES * 4)));
+
+/// How elements of storage type T are computed with: Scalar accumulates, Vector holds `width` of them.
+template <typename T>
+struct Simd;
+template <>
+struct Simd<float> {
+  using Scalar = float;
+  using Vector = F32;
+  using Mask = I32;
+  static constexpr int width = lanes;
+};
+template <>
+struct Simd<bf16> : Simd<float> {};
+template <>
+struct Simd<double> {
+  using Scalar = double;
+  using Vector = F64;
+  using Mask = I64;
+  static constexpr int width = lanes / 2;
+};
+
+// Scalars.
+RAPT_INLINE float widen(float x) {
+  return x;
+}
+RAPT_INLINE double widen(double x) {
+  return x;
+}
+RAPT_INLINE float widen(bf16 x) {
+  const uint32_t u = static_cast<uint32_t>(x.bits) << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+RAPT_INLINE void narrow(float x, float* p) {
+  *p = x;
+}
+RAPT_INLINE void narrow(double x, double* p) {
+  *p = x;
+}
+RAPT_INLINE void narrow(float x, bf16* p) {
+  uint32_t u;
+  memcpy(&u, &x, 4);
+  if ((u & 0x7fffffffu) > 0x7f800000u) {
+    p->bits = static_cast<uint16_t>((u >> 16) | 0x40u);
+  } else {
+    p->bits = static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+  }
+}
+
+// Loads and stores, unaligned.
+RAPT_INLINE F32 load(const float* p) {
+  F32 v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+RAPT_INLINE F64 load(const double* p) {
+  F64 v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+RAPT_INLINE F32 load(const bf16* p) {
+  U16 half;
+  memcpy(&half, p, sizeof half);
+  return reinterpret_cast<F32>(__builtin_convertvector(half, U32) << 16);
+}
+RAPT_INLINE void store(F32 v, float* p) {
+  memcpy(p, &v, sizeof v);
+}
+RAPT_INLINE void store(F64 v, double* p) {
+  memcpy(p, &v, sizeof v);
+}
+RAPT_INLINE void store(F32 v, bf16* p) {
+#if RAPT_LANES == 16 && defined(__AVX512BF16__)
+  const __m256bh half = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+  memcpy(static_cast<void*>(p), &half, sizeof half);
+#else
+  const U32 u = reinterpret_cast<U32>(v);
+  const U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const U32 quiet = (u >> 16) | 0x40u;
+  const I32 nan = (u & 0x7fffffffu) > 0x7f800000u;
+  const U32 bits = (reinterpret_cast<U32>(nan) & quiet) | (~reinterpret_cast<U32>(nan) & rounded);
+  const U16 half = __builtin_convertvector(bits, U16);
+  memcpy(static_cast<void*>(p), &half, sizeof half);
+#endif
+}
+
+/// The first n < width elements; the other lanes are 0.
+template <typename T>
+RAPT_INLINE typename Simd<T>::Vector load_part(const T* p, int n) {
+  T padded[Simd<T>::width] = {};
+  memcpy(static_cast<void*>(padded), p, static_cast<unsigned long>(n) * sizeof(T));
+  return load(padded);
+}
+template <typename V, typename T>
+RAPT_INLINE void store_part(V v, T* p, int n) {
+  T padded[Simd<T>::width];
+  store(v, padded);
+  memcpy(static_cast<void*>(p), padded, static_cast<unsigned long>(n) * sizeof(T));
+}
+
+RAPT_INLINE F32 broadcast(float x) {
+  return x - F32{};
+}
+RAPT_INLINE F64 broadcast(double x) {
+  return x - F64{};
+}
+
+RAPT_INLINE F32 max(F32 a, F32 b) {
+  return a > b ? a : b;
+}
+RAPT_INLINE F64 max(F64 a, F64 b) {
+  return a > b ? a : b;
+}
+RAPT_INLINE F32 min(F32 a, F32 b) {
+  return a < b ? a : b;
+}
+RAPT_INLINE F64 min(F64 a, F64 b) {
+  return a < b ? a : b;
+}
+
+/// Sums and maxima of all lanes, always in the same order of pairs.
+template <typename V>
+RAPT_INLINE auto sum(V v) {
+  constexpr int n = sizeof(V) / sizeof(v[0]);
+  for (int step = n / 2; step > 0; step /= 2) {
+    for (int i = 0; i < step; ++i) v[i] += v[i + step];
+  }
+  return v[0];
+}
+template <typename V>
+RAPT_INLINE auto maximum(V v) {
+  constexpr int n = sizeof(V) / sizeof(v[0]);
+  auto result = v[0];
+  for (int i = 1; i < n; ++i) result = v[i] > result ? v[i] : result;
+  return result;
+}
+
+/// e^x, relative error below 2e-7, 0 below -87.3 (also for -inf), NaN for NaN, inf above 88.7.
+RAPT_INLINE F32 exp(F32 x) {
+  const F32 clamped = min(max(x, broadcast(-87.33654f)), broadcast(88.72283f));
+  const F32 scaled = clamped * 1.44269504f;
+  const F32 shifted = scaled + 12582912.0f;  // 1.5 * 2^23 rounds to the nearest integer
+  const F32 n = shifted - 12582912.0f;
+  F32 r = clamped - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  F32 p = broadcast(1.9875691500e-4f);  // Cephes expf polynomial
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // Two factors, since 2^128 alone does not exist.
+  const I32 exponent = __builtin_convertvector(n, I32);
+  const I32 half = exponent >> 1;
+  const F32 first = reinterpret_cast<F32>((half + 127) << 23);
+  const F32 second = reinterpret_cast<F32>((exponent - half + 127) << 23);
+  F32 result = p * first * second;
+  result = x < -87.33654f ? F32{} : result;
+  result = x > 88.72283f ? broadcast(__builtin_inff()) : result;
+  return x != x ? x : result;
+}
+/// The double version is exact to the last places by calling the library lane by lane: it serves gradient checks.
+RAPT_INLINE F64 exp(F64 x) {
+  F64 result;
+  for (int i = 0; i < lanes / 2; ++i) result[i] = __builtin_exp(x[i]);
+  return result;
+}
+
+}  // namespace
+}  // namespace rapt::kernels
