@@ -100,6 +100,7 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   Tensor result = *this;
   result.shape_ = Shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(shape_.rank())));
   const std::int64_t row = dim(0) > 0 ? count() / dim(0) : 0;
+  if (end != dim(0)) result.spare_ = 0;
   result.data_ = static_cast<std::byte*>(data_) + static_cast<std::size_t>(begin * row) * size_of(dtype_);
   return result;
 }

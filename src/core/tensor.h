@@ -46,6 +46,9 @@ class Tensor {
   /// Storage that somebody else provides; `keep` holds it alive.
   Tensor(std::shared_ptr<void> keep, void* data, Shape shape, DType dtype, bool read_only = false)
       : keep_(std::move(keep)), data_(data), shape_(shape), dtype_(dtype), read_only_(read_only) {}
+  /// Writable storage with `spare` more bytes behind the last element, of no defined content.
+  Tensor(std::shared_ptr<void> keep, void* data, Shape shape, DType dtype, std::size_t spare)
+      : keep_(std::move(keep)), data_(data), spare_(spare), shape_(shape), dtype_(dtype) {}
 
   /// Owned storage, 64-byte aligned, not initialised.
   static Tensor empty(Shape shape, DType dtype);
@@ -62,6 +65,9 @@ class Tensor {
   std::int64_t count() const { return shape_.count(); }
   std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
   bool read_only() const { return read_only_; }
+  /// Bytes of the storage behind the last element that belong to nobody else; a matrix product may use them to round
+  /// its number of rows up.
+  std::size_t spare() const { return spare_; }
 
   /// The elements, to read. Throws when T is not the tensor's type.
   template <typename T>
@@ -102,6 +108,7 @@ class Tensor {
 
   std::shared_ptr<void> keep_;
   void* data_ = nullptr;
+  std::size_t spare_ = 0;
   Shape shape_;
   DType dtype_ = DType::f32;
   bool read_only_ = false;

@@ -1,0 +1,77 @@
+/// The differentiable operations. Each is one file: forward, and the backward it records when Context::tape is set. The
+/// type computed in is that of the inputs (f32, bf16, or f64 for gradient checks).
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "attention/attention.h"
+#include "autograd/parameter.h"
+#include "autograd/tape.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+
+namespace rapt::ops {
+
+/// y = x W^T + b, then ReLU if asked. x: [tokens, inputs]; weight: [outputs, inputs]; bias: [outputs] or null.
+Var linear(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, bool relu = false);
+
+/// y = dropout(activation(x)).
+Var activation(Context& ctx, kernels::Activation activation, const Var& x, float dropout);
+
+/// x + dropout(s).
+Var add(Context& ctx, const Var& x, const Var& s, float dropout);
+
+/// LayerNorm(x) (Ba et al. 2016). x: [tokens, width]; weight, bias: [width].
+Var layer_norm(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, double epsilon);
+
+/// LayerNorm(x + dropout(s)): the end of a post-norm sublayer ("Attention Is All You Need", 5.4) in one pass.
+Var add_and_norm(Context& ctx, const Var& x, const Var& s, float dropout, const WeightPtr& weight, const WeightPtr& bias,
+                 double epsilon);
+
+/// How tokens become vectors.
+struct EmbeddingOptions {
+  double scale = 1;                         ///< sqrt(d_model) in the paper, 3.4
+  std::span<const std::int32_t> positions;  ///< one for each token
+  Tensor fixed_positions;                   ///< table [positions, width], not learnt; or
+  WeightPtr learned_positions;              ///< table [positions, width]; or neither
+  float dropout = 0;
+};
+/// dropout(scale * table[ids] + positions): [tokens, width], of type Context::compute.
+Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& table, const EmbeddingOptions& options);
+
+/// Rotary positions: turns the heads of columns [begin, begin + heads * d_head) of x, in place of the value (the input must not
+/// be used again).
+struct RotaryOptions {
+  std::int64_t begin = 0;
+  int heads = 1;
+  int d_head = 0;
+  int rotary = 0;
+  double base = 10000;
+  std::span<const std::int32_t> positions;
+};
+Var rotary(Context& ctx, Var x, const RotaryOptions& options);
+
+/// Where the heads of one operand of attention lie in a value: columns [begin, begin + heads * d) of every row.
+struct HeadColumns {
+  Var values;
+  std::int64_t begin = 0;
+};
+struct AttentionOptions {
+  int heads = 1;
+  int kv_heads = 1;
+  int d_head = 0;
+  attention::Visibility visibility;
+  float dropout = 0;
+};
+/// softmax(Q K^T / sqrt(d_head)) V per head and sequence ("Attention Is All You Need", 3.2.1): [query tokens, heads * d_head].
+/// Spans index the rows of q, k and v. log_sum_exp, if wanted, receives f32 (f64) [query tokens, heads].
+Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
+                                 std::vector<attention::Span> spans, const AttentionOptions& options, Tensor* log_sum_exp = nullptr);
+
+/// Cross-entropy of next tokens with label smoothing ("Attention Is All You Need", 5.4). logits: [tokens, vocab]; with a tape,
+/// they are overwritten by gradient_scale times their gradient, and the backward starts here.
+kernels::CrossEntropySums cross_entropy(Context& ctx, const Var& logits, std::span<const std::int32_t> targets, double smoothing,
+                                        double gradient_scale, const Tensor& row_nll = {});
+
+}  // namespace rapt::ops
