@@ -14,7 +14,7 @@
 #include "formats/printable.h"
 #include "text/replace.h"
 #include "text/sentencepiece_model.h"
-#include "text/tokenizer_config.h"
+#include "text/tokenizer_files.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -60,14 +60,6 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& file) {
     pieces[index] = piece;
   }
   return pieces;
-}
-
-std::string vocabulary_json(const std::vector<std::string>& pieces) {
-  OrderedJson ids = OrderedJson::object();
-  for (std::size_t id = 0; id < pieces.size(); ++id) {
-    if (!pieces[id].empty()) ids.emplace(pieces[id], id);
-  }
-  return json_text(ids);
 }
 
 /// Takes the names of the special tokens from a JSON file that may give them.
@@ -326,15 +318,14 @@ bool MarianTokenizer::has_separate_vocabularies() const {
   return !common_->files.target_vocabulary.empty();
 }
 
-void MarianTokenizer::write(const std::filesystem::path& directory) const {
+std::map<std::string, std::string> MarianTokenizer::files() const {
   const MarianFiles& files = common_->files;
-  write_file_durably(directory / "source.spm", files.source_spm);
-  write_file_durably(directory / "target.spm", files.target_spm);
-  write_file_durably(directory / "vocab.json", vocabulary_json(files.vocabulary));
-  if (has_separate_vocabularies()) {
-    write_file_durably(directory / "target_vocab.json", vocabulary_json(files.target_vocabulary));
-  }
-  write_file_durably(directory / "tokenizer_config.json", config_json(files));
+  std::map<std::string, std::string> result{{"source.spm", files.source_spm},
+                                            {"target.spm", files.target_spm},
+                                            {"vocab.json", json_text(vocabulary_object(files.vocabulary))},
+                                            {"tokenizer_config.json", config_json(files)}};
+  if (has_separate_vocabularies()) result["target_vocab.json"] = json_text(vocabulary_object(files.target_vocabulary));
+  return result;
 }
 
 }  // namespace rapt

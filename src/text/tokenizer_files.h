@@ -1,4 +1,4 @@
-/// What tokenizer_config.json says, of whatever kind the tokenizer is.
+/// What the files of all kinds of tokenizers have in common.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +10,10 @@
 #include "formats/json.h"
 
 namespace rapt {
+
+/// A vocabulary as its files hold it: each piece with its id, in the order of the ids. An empty piece is an id that
+/// none has; the others must differ.
+OrderedJson vocabulary_object(std::span<const std::string> pieces);
 
 /// Reads tokenizer_config.json, or gives an empty object if the directory has none.
 JsonObject read_tokenizer_config(const std::filesystem::path& directory);
