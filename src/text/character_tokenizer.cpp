@@ -73,7 +73,7 @@ std::vector<std::string> read_pieces(const Json& vocabulary, const std::string& 
 }
 
 void check_config(const std::filesystem::path& directory) {
-  const JsonObject config = read_tokenizer_config(directory);
+  const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
   constexpr std::string_view unsupported[] = {"added_tokens_decoder", "clean_up_tokenization_spaces", "eos_token",
                                               "pad_token", "unk_token"};
   require_empty(config, unsupported);

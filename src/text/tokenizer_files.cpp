@@ -37,8 +37,7 @@ OrderedJson vocabulary_object(std::span<const std::string> pieces) {
   return object;
 }
 
-JsonObject read_tokenizer_config(const std::filesystem::path& directory) {
-  const std::filesystem::path file = directory / "tokenizer_config.json";
+JsonObject read_json_if_there(const std::filesystem::path& file) {
   return std::filesystem::exists(file) ? JsonObject::read(file) : JsonObject::parse("{}", file.string());
 }
 

@@ -15,8 +15,8 @@ namespace rapt {
 /// none has; the others must differ.
 OrderedJson vocabulary_object(std::span<const std::string> pieces);
 
-/// Reads tokenizer_config.json, or gives an empty object if the directory has none.
-JsonObject read_tokenizer_config(const std::filesystem::path& directory);
+/// Reads the object of a JSON file, or gives an empty one if there is no such file.
+JsonObject read_json_if_there(const std::filesystem::path& file);
 
 /// The name of a special token, written as text or as an object with "content"; none if the key is absent. Throws Error
 /// if the token is to swallow whitespace around it, which rapt does not support.

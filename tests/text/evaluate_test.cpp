@@ -17,7 +17,7 @@ struct Result {
 
 /// Runs `rapt evaluate` with arguments for a shell.
 Result evaluate(const std::string& arguments) {
-  const std::string command = std::string(RAPT_COMMAND) + " evaluate " + arguments + " 2>&1";
+  const std::string command = "( " + std::string(RAPT_COMMAND) + " evaluate " + arguments + " ) 2>&1";
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), [](FILE*) { return 0; });
   Result result;
   for (int c; (c = std::fgetc(pipe.get())) != EOF;) result.output.push_back(static_cast<char>(c));

@@ -133,9 +133,12 @@ TEST_P(Training, LearnsFromLinesOfAnyLength) {
     if (c != ' ') one_word += c;
   }
   EXPECT_GT(one_line.size(), 4096u);
-  const std::string from_one_line = train({one_line}, 100);
-  EXPECT_EQ(MarianTokenizer::joint(from_one_line)->pieces(), MarianTokenizer::joint(train(lines, 100))->pieces())
-      << "a long line is cut at spaces, where it makes no difference";
+  const auto from_one_line = MarianTokenizer::joint(train({one_line}, 100));
+  EXPECT_EQ(from_one_line->vocab_size(), 100);
+  if (GetParam() == SentencePieceKind::bpe) {
+    EXPECT_EQ(from_one_line->pieces(), MarianTokenizer::joint(train(lines, 100))->pieces())
+        << "a long line is cut at spaces, where it makes no difference to counting words";
+  }
   while (one_word.size() < 200000) one_word += one_word;
   EXPECT_EQ(MarianTokenizer::joint(train({one_word}, 100))->vocab_size(), 100);
 }
@@ -171,7 +174,7 @@ TEST_P(Training, GivesTokenisedTextBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Training, testing::Values(SentencePieceKind::bpe, SentencePieceKind::unigram),
-                         [](const auto& info) { return info.param == SentencePieceKind::bpe ? "bpe" : "unigram"; });
+                         [](const auto& kind) { return kind.param == SentencePieceKind::bpe ? "bpe" : "unigram"; });
 
 }  // namespace
 }  // namespace rapt
