@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <unordered_map>
 
-#include "text/corpus.h"
+#include "text/metric.h"
 #include "text/ngrams.h"
 #include "text/unicode.h"
 

@@ -8,7 +8,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
-#include "text/corpus.h"
+#include "text/metric.h"
 #include "text/ngrams.h"
 #include "text/unicode.h"
 #include "text/utf8.h"

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "formats/printable.h"
+#include "text/sentencepiece_check.h"
 
 namespace rapt {
 namespace {
@@ -31,6 +32,7 @@ std::size_t boundary(std::string_view text, std::size_t position) {
 SentencePieceModel::SentencePieceModel(std::string serialized, const std::string& file)
     : serialized_(std::move(serialized)), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   require(!serialized_.empty(), "{} is empty; it must be a SentencePiece model", file);
+  require_sound_normalization(serialized_, file);
   const auto status = processor_->LoadFromSerializedProto(serialized_);
   require(status.ok(), "{} is not a SentencePiece model that can be used: {}", file,
           printable(status.message(), kMessageBytes));

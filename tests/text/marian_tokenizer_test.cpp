@@ -8,6 +8,7 @@
 
 #include "core/random.h"
 #include "text/helpers.h"
+#include "text/sentencepiece_model.h"
 #include "text/sentencepiece_trainer.h"
 
 namespace rapt {
@@ -214,6 +215,33 @@ TEST(MarianTokenizer, RefusesDamagedFiles) {
   expect_refused("vocab.json", with("", 46), "empty");
   expect_refused("vocab.json", as(R"({"</s>": 0, "<unk>": 1, "a": 2, "<pad>": 3})"), "added_tokens_decoder.45");
   expect_refused("target_vocab.json", as(R"({"</s>": 0, "<pad>": 45})"), "expected an id");
+}
+
+// The SentencePiece library follows the rules of normalisation in a model without looking where they lead.
+TEST(SentencePieceModel, SurvivesDamage) {
+  for (const char* file : {"marian-opus/source.spm", "marian-opus/target.spm", "marian-separate/source.spm"}) {
+    const std::string sound = test::read_bytes(test::kData / file);
+    RandomSequence random(13);
+    int refused = 0;
+    constexpr int rounds = 3000;
+    for (int round = 0; round < rounds; ++round) {
+      std::string damaged = sound;
+      for (std::uint64_t changes = 1 + random.below(3); changes > 0; --changes) {
+        const std::size_t position = random.below(damaged.size());
+        damaged[position] = static_cast<char>(random.below(256));
+        if (random.below(4) == 0) damaged.erase(position, 1 + random.below(8));
+      }
+      try {
+        const SentencePieceModel model(damaged, "model.spm");
+        model.decode(model.encode("the man … ﬁne a\u00a0b ^^^"));
+      } catch (const Error& error) {
+        ++refused;
+        ASSERT_TRUE(test::contains(error.what(), "model.spm") || test::contains(error.what(), "SentencePiece"));
+      }
+    }
+    EXPECT_GT(refused, 0) << file;
+    EXPECT_LT(refused, rounds) << file;
+  }
 }
 
 TEST(MarianTokenizer, NamesTheFileThatIsMissing) {

@@ -1,4 +1,4 @@
-#include "text/corpus.h"
+#include "text/metric.h"
 
 #include <fmt/core.h>
 
