@@ -30,34 +30,40 @@ RAPT_INLINE U64 multiply_lower(U64 a, U64 b) {
 #endif
 }
 
+constexpr int group_elements = 128;
+constexpr int group_counters = 16;
+/// Counters that are worked on at once: two groups where there are registers enough, to have independent chains of
+/// products.
+constexpr int counters_at_once = lanes == 16 ? 32 : lanes;
+constexpr int groups_at_once = counters_at_once > group_counters ? counters_at_once / group_counters : 1;
+constexpr int chains = 2 * counters_at_once / lanes;
+
 /// Philox 4x32-10 (core/random.h) of the counters {low, high word of `counter`, 0, 0}, one a lane. Only the lower half
 /// of each lane of `words` means anything, as in all variables here: products never read the upper half.
-RAPT_INLINE void philox(const DropoutMask& mask, U64 counter, U64 (&words)[4]) {
+RAPT_INLINE void philox(const DropoutMask& mask, const U64 (&counter)[chains], U64 (&words)[4][chains]) {
   constexpr U64 zero{};
-  U64 c0 = counter;
-  U64 c1 = counter >> 32;
-  U64 c2 = zero;
-  U64 c3 = zero;
   uint32_t k0 = mask.key_low;
   uint32_t k1 = mask.key_high;
+  auto& [c0, c1, c2, c3] = words;
+  for (int i = 0; i < chains; ++i) {
+    c0[i] = counter[i];
+    c1[i] = counter[i] >> 32;
+    c2[i] = zero;
+    c3[i] = zero;
+  }
   for (int round = 0; round < 10; ++round) {
-    const U64 p0 = multiply_lower(c0, zero + 0xD2511F53u);
-    const U64 p1 = multiply_lower(c2, zero + 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ (zero + k0);
-    c1 = p1;
-    c2 = (p0 >> 32) ^ c3 ^ (zero + k1);
-    c3 = p0;
+    for (int i = 0; i < chains; ++i) {
+      const U64 p0 = multiply_lower(c0[i], zero + 0xD2511F53u);
+      const U64 p1 = multiply_lower(c2[i], zero + 0xCD9E8D57u);
+      c0[i] = (p1 >> 32) ^ c1[i] ^ (zero + k0);
+      c1[i] = p1;
+      c2[i] = (p0 >> 32) ^ c3[i] ^ (zero + k1);
+      c3[i] = p0;
+    }
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  words[0] = c0;
-  words[1] = c1;
-  words[2] = c2;
-  words[3] = c3;
 }
-
-constexpr int group_elements = 128;
-constexpr int group_counters = 16;
 
 RAPT_INLINE void store_halves(U32 words, uint16_t* lower, uint16_t* upper) {
   const U16 low = __builtin_convertvector(words & 0xffffu, U16);
@@ -66,19 +72,26 @@ RAPT_INLINE void store_halves(U32 words, uint16_t* lower, uint16_t* upper) {
   memcpy(upper, &high, sizeof high);
 }
 
-/// The 16-bit numbers of the 128 elements of a group, in the order of the elements.
-inline void fill_group(const DropoutMask& mask, int64_t group, uint16_t* numbers) {
-  U64 even;
-  for (int i = 0; i < lanes / 2; ++i) even[i] = static_cast<uint64_t>(group * group_counters + 2 * i);
-  for (int first = 0; first < group_counters; first += lanes, even += lanes) {
-    U64 even_words[4];
-    U64 odd_words[4];
-    philox(mask, even, even_words);
-    philox(mask, even + 1, odd_words);
-    for (int w = 0; w < 4; ++w) {
-      const U64 words = (even_words[w] & 0xffffffffu) | (odd_words[w] << 32);
-      uint16_t* lower = numbers + 2 * w * group_counters + first;
-      store_halves(reinterpret_cast<U32>(words), lower, lower + group_counters);
+/// The 16-bit numbers of the elements of `groups` groups, in the order of the elements. Works on groups_at_once, so the
+/// last one may overrun by one.
+inline void fill_groups(const DropoutMask& mask, int64_t first_group, int64_t groups, uint16_t* numbers) {
+  U64 lane;
+  for (int i = 0; i < lanes / 2; ++i) lane[i] = static_cast<uint64_t>(2 * i);
+  for (int64_t first = 0; first < groups * group_counters; first += counters_at_once) {
+    U64 counters[chains];  // even and odd ones in turn
+    for (int i = 0; i < chains; ++i) {
+      counters[i] = lane + static_cast<uint64_t>(first_group * group_counters + first + i / 2 * lanes + i % 2);
+    }
+    U64 words[4][chains];
+    philox(mask, counters, words);
+    for (int i = 0; i < chains; i += 2) {
+      const int64_t counter = first + i / 2 * lanes;
+      uint16_t* group = numbers + counter / group_counters * group_elements + counter % group_counters;
+      for (int w = 0; w < 4; ++w) {
+        const U64 both = (words[w][i] & 0xffffffffu) | (words[w][i + 1] << 32);
+        uint16_t* lower = group + 2 * w * group_counters;
+        store_halves(reinterpret_cast<U32>(both), lower, lower + group_counters);
+      }
     }
   }
 }
@@ -130,7 +143,7 @@ class DropoutStream {
     const int64_t first = begin / group_elements;
     const int64_t needed = (begin + count - 1) / group_elements + 1 - first;
     const int64_t groups = needed > usual ? needed : usual;
-    for (int64_t i = 0; i < groups; ++i) fill_group(mask_, first + i, numbers_ + i * group_elements);
+    fill_groups(mask_, first, groups, numbers_);
     begin_ = first * group_elements;
     end_ = begin_ + groups * group_elements;
   }
@@ -138,8 +151,8 @@ class DropoutStream {
   const DropoutMask mask_;
   int64_t begin_ = 0;
   int64_t end_ = 0;
-  // A run may begin in the middle of a group; and its last vector is read whole.
-  uint16_t numbers_[longest_run + group_elements + lanes] = {};
+  // A run may begin in the middle of a group, and its last vector is read whole.
+  uint16_t numbers_[longest_run + groups_at_once * group_elements + lanes] = {};
 };
 
 /// The same calls where nothing is dropped, at no cost.
