@@ -29,7 +29,8 @@ Tensor Weight::gradient_sum() {
 std::vector<WeightPtr> distinct_weights(const ParameterList& parameters) {
   std::vector<WeightPtr> weights;
   for (const Parameter& parameter : parameters) {
-    if (std::find(weights.begin(), weights.end(), parameter.weight) == weights.end()) weights.push_back(parameter.weight);
+    if (std::find(weights.begin(), weights.end(), parameter.weight) == weights.end())
+      weights.push_back(parameter.weight);
   }
   return weights;
 }

@@ -10,9 +10,9 @@
 
 namespace rapt {
 
-/// A learnt tensor with its gradient: a matrix [outputs, inputs], an embedding table [rows, width] or a vector. Held in f32
-/// (f64 in gradient checks) whatever type is computed in. One Weight may carry several named parameters as ranges of rows
-/// (query, key and value projections that are multiplied at once).
+/// A learnt tensor with its gradient: a matrix [outputs, inputs], an embedding table [rows, width] or a vector. Held in
+/// f32 (f64 in gradient checks) whatever type is computed in. One Weight may carry several named parameters as ranges
+/// of rows (query, key and value projections that are multiplied at once).
 class Weight {
  public:
   Weight(Shape shape, DType dtype) : value_(Tensor::zeros(shape, dtype)) {}
@@ -24,8 +24,8 @@ class Weight {
   /// The matrix in the form that products want.
   const kernels::GemmWeight& matrix();
 
-  /// Room for the gradient, with the same shape and type as the value: to be overwritten first and added to afterwards, until
-  /// clear_gradient().
+  /// Room for the gradient, with the same shape and type as the value: to be overwritten first and added to afterwards,
+  /// until clear_gradient().
   struct Slot {
     Tensor tensor;
     bool accumulate;

@@ -1,4 +1,5 @@
-/// Reverse-mode differentiation: values that remember their gradients, and the tape that walks back over the operations.
+/// Reverse-mode differentiation: values that remember their gradients, and the tape that walks back over the
+/// operations.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,8 @@ struct GradientSlot {
   bool accumulate = false;  ///< add to it instead of overwriting it
 };
 
-/// A tensor on the tape: its value, and its gradient once the tape has come back to it. Cheap to copy; copies are the same value.
+/// A tensor on the tape: its value, and its gradient once the tape has come back to it. Cheap to copy; copies are the
+/// same value.
 class Var {
  public:
   Var() = default;

@@ -105,6 +105,15 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   return result;
 }
 
+Columns Tensor::columns(std::int64_t begin, std::int64_t end) const {
+  require(shape_.rank() == 2 && 0 <= begin && begin <= end && end <= dim(1), "columns {} to {} of a tensor {}", begin,
+          end, shape_.text());
+  const std::size_t size = size_of(dtype_);
+  return {.data = static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * size,
+          .row_bytes = static_cast<std::size_t>(dim(1)) * size,
+          .bytes = static_cast<std::size_t>(end - begin) * size};
+}
+
 Tensor Tensor::to(DType dtype) const {
   Tensor result = empty(shape_, dtype);
   switch (dtype) {

@@ -38,6 +38,14 @@ class Shape {
   int rank_ = 0;
 };
 
+/// A range of columns of a matrix, to read.
+struct Columns {
+  const std::byte* data = nullptr;  ///< of row 0
+  std::size_t row_bytes = 0;        ///< from one row of the matrix to the next
+  std::size_t bytes = 0;            ///< of one row of the range
+  const std::byte* row(std::int64_t index) const { return data + static_cast<std::size_t>(index) * row_bytes; }
+};
+
 /// A typed, shaped, contiguous, row-major view of shared storage. Copying a Tensor copies the handle, not the elements.
 /// Storage is owned, recycled by an Arena, or mapped from a file (then read-only).
 class Tensor {
@@ -96,6 +104,8 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// Rows [begin, end) of the outermost axis, without a copy.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
+  /// Columns [begin, end) of a matrix, without a copy.
+  Columns columns(std::int64_t begin, std::int64_t end) const;
   /// Owned copy, converted to `dtype` (f64, f32, bf16 and f16 as source; f64, f32 and bf16 as result).
   Tensor to(DType dtype) const;
   Tensor clone() const;

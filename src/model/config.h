@@ -23,7 +23,8 @@ enum class Positions {
 /// A Transformer: encoder-decoder when encoder_layers > 0, decoder-only otherwise.
 struct ModelConfig {
   std::string family = "marian";  ///< Hugging Face model_type that reads and writes it
-  std::int64_t vocab = 0;
+  std::int64_t vocab = 0;         ///< of the target, and of the source when embeddings are shared
+  std::int64_t source_vocab = 0;  ///< of the source when embeddings are not shared
   std::int64_t d_model = 512;
   int encoder_layers = 6;
   int decoder_layers = 6;
@@ -43,16 +44,17 @@ struct ModelConfig {
   bool shared_embeddings = true;  ///< source and target have one embedding
   bool logits_bias = false;       ///< the checkpoint has a (not learnt) final_logits_bias
 
-  std::int32_t pad = -1;            ///< token ids; -1 where the model has none
+  std::int32_t pad = -1;  ///< token ids; -1 where the model has none
   std::int32_t bos = -1;
   std::int32_t eos = 0;
   std::int32_t decoder_start = -1;  ///< first input of the decoder of an encoder-decoder
 
-  float dropout = 0.1f;             ///< of embeddings and sublayer outputs ("residual dropout", 5.4)
-  float attention_dropout = 0;      ///< of attention weights
-  float activation_dropout = 0;     ///< inside the feed-forward
+  float dropout = 0.1f;          ///< of embeddings and sublayer outputs ("residual dropout", 5.4)
+  float attention_dropout = 0;   ///< of attention weights
+  float activation_dropout = 0;  ///< inside the feed-forward
 
   bool encoder_decoder() const { return encoder_layers > 0; }
+  std::int64_t source_vocabulary() const { return shared_embeddings ? vocab : source_vocab; }
 };
 
 /// Throws Error, naming the field, unless the numbers fit together.

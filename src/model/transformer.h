@@ -15,27 +15,23 @@ namespace rapt {
 
 /// What one training or scoring step sees.
 struct Batch {
-  RaggedTokens source;  ///< empty for decoder-only models
-  RaggedTokens input;   ///< what the decoder reads: the targets shifted right by one, after decoder_start
+  RaggedTokens source;                ///< empty for decoder-only models
+  RaggedTokens input;                 ///< what the decoder reads: the targets shifted right by one, after decoder_start
   std::vector<std::int32_t> targets;  ///< what it should say, one for each token of input
 
   std::int64_t target_tokens() const { return static_cast<std::int64_t>(targets.size()); }
 };
 
-struct LossOptions {
-  double label_smoothing = 0;
-  double gradient_scale = 0;  ///< of the sum over the tokens (1 / tokens for their mean); needed when the context has a tape
-  Tensor row_nll;             ///< f32 [target tokens], may be undefined; receives -log p of each target
-};
+using LossOptions = ops::CrossEntropyOptions;
 
 class Transformer {
  public:
   /// All weights zero, in f32 (f64 for gradient checks). Throws Error when the config is inconsistent.
   explicit Transformer(const ModelConfig& config, DType dtype = DType::f32);
 
-  /// Matrices uniform in +-sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010), embeddings normal with deviation d_model^-1/2
-  /// (pad's row zero), biases 0, norms 1. Decoder-only models: normal with deviation 0.02, residual projections
-  /// 0.02 / sqrt(2 layers) (Radford et al. 2019).
+  /// Matrices uniform in +-sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010), embeddings normal with deviation
+  /// d_model^-1/2 (pad's row zero), biases 0, norms 1. Decoder-only models: normal with deviation 0.02, residual
+  /// projections 0.02 / sqrt(2 layers) (Radford et al. 2019).
   void initialize(std::uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
@@ -51,13 +47,19 @@ class Transformer {
 
   /// The encoder's output ("memory"): [source tokens, d_model].
   Ragged encode(Context& ctx, const RaggedTokens& source) const;
-  /// The decoder's hidden states for `input`. memory: what encode gave (null when decoder-only); sequence i of the input attends
-  /// to sequence i of the memory. A cache, if given, holds the earlier tokens of each sequence and receives these.
+  /// The decoder's hidden states for `input`. memory: what encode gave (null when decoder-only); sequence i of the
+  /// input attends to sequence i of the memory. A cache, if given, holds the earlier tokens of each sequence and
+  /// receives these.
   Ragged decode(Context& ctx, const RaggedTokens& input, const Ragged* memory, DecoderCache* cache = nullptr) const;
   /// Hidden states to logits, f32 or ctx.compute.
   Var project(Context& ctx, const Var& hidden, DType dtype) const;
 
  private:
+  Var embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,
+            std::span<const std::int32_t> positions) const;
+  Var projected_memory(Context& ctx, std::size_t layer, const Ragged* memory, DecoderCache* cache) const;
+  Var forward(Context& ctx, const Batch& batch) const;
+
   ModelConfig config_;
   WeightPtr source_embedding_;
   WeightPtr target_embedding_;
