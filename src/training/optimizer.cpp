@@ -21,7 +21,8 @@ Optimizer::Optimizer(const ParameterList& parameters, const OptimizerOptions& op
     : parameters_(parameters), options_(options) {
   for (const WeightPtr& weight : distinct_weights(parameters)) {
     const Tensor& value = weight->value();
-    slots_.push_back({weight, Tensor::zeros(value.shape(), value.dtype()), Tensor::zeros(value.shape(), value.dtype())});
+    slots_.push_back(
+        {weight, Tensor::zeros(value.shape(), value.dtype()), Tensor::zeros(value.shape(), value.dtype())});
   }
 }
 

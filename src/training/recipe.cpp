@@ -113,10 +113,9 @@ struct Choice {
 template <typename E>
 constexpr std::array<Choice<E>, 0> choices{};
 template <>
-constexpr std::array choices<kernels::Activation>{Choice{kernels::Activation::relu, "relu"},
-                                                  Choice{kernels::Activation::gelu, "gelu"},
-                                                  Choice{kernels::Activation::gelu_tanh, "gelu_tanh"},
-                                                  Choice{kernels::Activation::silu, "silu"}};
+constexpr std::array choices<kernels::Activation>{
+    Choice{kernels::Activation::relu, "relu"}, Choice{kernels::Activation::gelu, "gelu"},
+    Choice{kernels::Activation::gelu_tanh, "gelu_tanh"}, Choice{kernels::Activation::silu, "silu"}};
 template <>
 constexpr std::array choices<VocabularyType>{Choice{VocabularyType::bpe, "bpe"},
                                              Choice{VocabularyType::unigram, "unigram"},
@@ -201,85 +200,86 @@ struct Name {
   constexpr std::string_view view() const { return {letters, size - 1}; }
 };
 
-template <Name name, auto member>
+template <Name name, auto... path>
 constexpr Setting setting(std::string_view help, OnResume on_resume = OnResume::same) {
-  using T = std::remove_cvref_t<decltype(member(std::declval<Recipe&>()))>;
+  using T = std::remove_cvref_t<decltype((std::declval<Recipe&>().*....*path))>;
   return {.name = name.view(),
           .help = help,
           .type = type_text<T>(),
           .may_change = on_resume == OnResume::may_change,
-          .get = [](const Recipe& recipe) { return value_text(member(recipe)); },
+          .get = [](const Recipe& recipe) { return value_text<T>((recipe.*....*path)); },
           .set =
               [](Recipe& recipe, std::string_view text) {
-                require(parse(text, member(recipe)), "--{}: expected {}, found \"{}\"", name.view(), type_text<T>(),
-                        text);
+                require(parse<T>(text, (recipe.*....*path)), "--{}: expected {}, found \"{}\"", name.view(),
+                        type_text<T>(), text);
               }};
 }
 
-#define RAPT_SETTING(name, member) setting<name, [](auto& recipe) -> auto& { return recipe.member; }>
-
 constexpr std::array setting_table{
-    RAPT_SETTING("encoder-layers", model.encoder_layers)("layers of the encoder"),
-    RAPT_SETTING("decoder-layers", model.decoder_layers)("layers of the decoder"),
-    RAPT_SETTING("d-model", model.d_model)("width of the model"),
-    RAPT_SETTING("d-ff", model.d_ff)("width inside the feed-forward layers"),
-    RAPT_SETTING("heads", model.heads)("attention heads of each layer"),
-    RAPT_SETTING("activation", model.activation)("of the feed-forward layers"),
-    RAPT_SETTING("dropout", model.dropout)("of embeddings and sublayer outputs"),
-    RAPT_SETTING("attention-dropout", model.attention_dropout)("of attention weights"),
-    RAPT_SETTING("activation-dropout", model.activation_dropout)("inside the feed-forward layers"),
-    RAPT_SETTING("vocab-type", vocabulary.type)("how text is cut; char: language models only"),
-    RAPT_SETTING("vocab-size", vocabulary.size)("pieces in the vocabulary"),
-    RAPT_SETTING("joint", vocabulary.joint)("one vocabulary for source and target"),
-    RAPT_SETTING("batch-tokens", batches.tokens)
-    ("tokens of a batch of pairs, ends of sentences included: neither the sources nor the targets together exceed it"),
-    RAPT_SETTING("max-length", batches.max_length)
-    ("longer sentences, in tokens, are dropped from training with their translations"),
-    RAPT_SETTING("context", batches.context)("tokens a language model sees at once"),
-    RAPT_SETTING("sequences", batches.sequences)("windows of a language model's batch"),
-    RAPT_SETTING("accumulate", accumulate)("batches whose gradients make one step"),
-    RAPT_SETTING("optimizer", optimizer.kind)("adamw decays weights"),
-    RAPT_SETTING("beta1", optimizer.beta1)("Adam's decay of the mean gradient"),
-    RAPT_SETTING("beta2", optimizer.beta2)("Adam's decay of the mean squared gradient"),
-    RAPT_SETTING("epsilon", optimizer.epsilon)("Adam's guard of the division"),
-    RAPT_SETTING("weight-decay", optimizer.weight_decay)("of matrices and embeddings, with adamw"),
-    RAPT_SETTING("schedule", schedule.kind)("course of the learning rate after warm-up"),
-    RAPT_SETTING("learning-rate", schedule.learning_rate)
-    ("the peak, reached at the end of warm-up; the paper's is (d_model * warmup)^-0.5"),
-    RAPT_SETTING("final-learning-rate", schedule.final_learning_rate)("what cosine ends with"),
-    RAPT_SETTING("warmup", schedule.warmup)("steps of linear rise of the learning rate"),
-    RAPT_SETTING("decay-steps", schedule.decay_steps)("step at which cosine has come down; 0: --steps"),
-    RAPT_SETTING("clip", clip)("largest norm of the gradient; 0: no limit"),
-    RAPT_SETTING("label-smoothing", label_smoothing)("share of probability spread over the vocabulary"),
-    RAPT_SETTING("precision", precision)("of activations and products; weights are kept in f32"),
-    RAPT_SETTING("seed", seed)("of the first weights, dropout and the order of the corpus"),
-    RAPT_SETTING("steps", limits.steps)("end after this many; 0: no limit", OnResume::may_change),
-    RAPT_SETTING("epochs", limits.epochs)("end after this many passes over the corpus; 0: no limit",
-                                          OnResume::may_change),
-    RAPT_SETTING("minutes", limits.minutes)
-    ("end after this time; 0: no limit. Such a run cannot be repeated bit for bit", OnResume::may_change),
-    RAPT_SETTING("cooldown", limits.cooldown)
-    ("last part of the run, of --steps, --epochs or --minutes, over which the learning rate falls to 0",
-     OnResume::may_change),
-    RAPT_SETTING("validate-every", validation.every)("steps from one validation to the next; 0: only at the end",
-                                                     OnResume::may_change),
-    RAPT_SETTING("metric", validation.metric)("what decides which model is best", OnResume::may_change),
-    RAPT_SETTING("patience", validation.patience)("end after this many validations without improvement; 0: never",
-                                                  OnResume::may_change),
-    RAPT_SETTING("validate-sentences", validation.sentences)
-    ("how many sentences to translate at each validation for BLEU and chrF; 0: none", OnResume::may_change),
-    RAPT_SETTING("validate-beam", validation.beam)("of these translations; 1 is greedy", OnResume::may_change),
-    RAPT_SETTING("save-every", checkpoints.every)("steps from one checkpoint to the next; 0: only at the end",
-                                                  OnResume::may_change),
-    RAPT_SETTING("average", checkpoints.average)("how many of the last checkpoints to average at the end; 0: none",
-                                                 OnResume::may_change),
-    RAPT_SETTING("final", checkpoints.final_model)
-    ("the model to leave in the output directory; auto: the better of average and best", OnResume::may_change),
-    RAPT_SETTING("max-bad-steps", max_bad_steps)
-    ("stop after this many steps in a row without a finite loss and gradient", OnResume::may_change),
+    setting<"encoder-layers", &Recipe::model, &Architecture::encoder_layers>("layers of the encoder"),
+    setting<"decoder-layers", &Recipe::model, &Architecture::decoder_layers>("layers of the decoder"),
+    setting<"d-model", &Recipe::model, &Architecture::d_model>("width of the model"),
+    setting<"d-ff", &Recipe::model, &Architecture::d_ff>("width inside the feed-forward layers"),
+    setting<"heads", &Recipe::model, &Architecture::heads>("attention heads of each layer"),
+    setting<"activation", &Recipe::model, &Architecture::activation>("of the feed-forward layers"),
+    setting<"dropout", &Recipe::model, &Architecture::dropout>("of embeddings and sublayer outputs"),
+    setting<"attention-dropout", &Recipe::model, &Architecture::attention_dropout>("of attention weights"),
+    setting<"activation-dropout", &Recipe::model, &Architecture::activation_dropout>("inside the feed-forward layers"),
+    setting<"vocab-type", &Recipe::vocabulary, &VocabularyOptions::type>("how text is cut; char: language models only"),
+    setting<"vocab-size", &Recipe::vocabulary, &VocabularyOptions::size>("pieces in the vocabulary"),
+    setting<"joint", &Recipe::vocabulary, &VocabularyOptions::joint>("one vocabulary for source and target"),
+    setting<"batch-tokens", &Recipe::batches, &BatchOptions::tokens>(
+        "tokens of a batch of pairs, ends of sentences included: neither the sources nor the targets together exceed "
+        "it"),
+    setting<"max-length", &Recipe::batches, &BatchOptions::max_length>(
+        "longer sentences, in tokens, are dropped from training with their translations"),
+    setting<"context", &Recipe::batches, &BatchOptions::context>("tokens a language model sees at once"),
+    setting<"sequences", &Recipe::batches, &BatchOptions::sequences>("windows of a language model's batch"),
+    setting<"accumulate", &Recipe::accumulate>("batches whose gradients make one step"),
+    setting<"optimizer", &Recipe::optimizer, &OptimizerOptions::kind>("adamw decays weights"),
+    setting<"beta1", &Recipe::optimizer, &OptimizerOptions::beta1>("Adam's decay of the mean gradient"),
+    setting<"beta2", &Recipe::optimizer, &OptimizerOptions::beta2>("Adam's decay of the mean squared gradient"),
+    setting<"epsilon", &Recipe::optimizer, &OptimizerOptions::epsilon>("Adam's guard of the division"),
+    setting<"weight-decay", &Recipe::optimizer, &OptimizerOptions::weight_decay>(
+        "of matrices and embeddings, with adamw"),
+    setting<"schedule", &Recipe::schedule, &ScheduleOptions::kind>("course of the learning rate after warm-up"),
+    setting<"learning-rate", &Recipe::schedule, &ScheduleOptions::learning_rate>(
+        "the peak, reached at the end of warm-up; the paper's is (d_model * warmup)^-0.5"),
+    setting<"final-learning-rate", &Recipe::schedule, &ScheduleOptions::final_learning_rate>("what cosine ends with"),
+    setting<"warmup", &Recipe::schedule, &ScheduleOptions::warmup>("steps of linear rise of the learning rate"),
+    setting<"decay-steps", &Recipe::schedule, &ScheduleOptions::decay_steps>(
+        "step at which cosine has come down; 0: --steps"),
+    setting<"clip", &Recipe::clip>("largest norm of the gradient; 0: no limit"),
+    setting<"label-smoothing", &Recipe::label_smoothing>("share of probability spread over the vocabulary"),
+    setting<"precision", &Recipe::precision>("of activations and products; weights are kept in f32"),
+    setting<"seed", &Recipe::seed>("of the first weights, dropout and the order of the corpus"),
+    setting<"steps", &Recipe::limits, &Limits::steps>("end after this many; 0: no limit", OnResume::may_change),
+    setting<"epochs", &Recipe::limits, &Limits::epochs>("end after this many passes over the corpus; 0: no limit",
+                                                        OnResume::may_change),
+    setting<"minutes", &Recipe::limits, &Limits::minutes>(
+        "end after this time; 0: no limit. Such a run cannot be repeated bit for bit", OnResume::may_change),
+    setting<"cooldown", &Recipe::limits, &Limits::cooldown>(
+        "last part of the run, of --steps, --epochs or --minutes, over which the learning rate falls to 0",
+        OnResume::may_change),
+    setting<"validate-every", &Recipe::validation, &Validation::every>(
+        "steps from one validation to the next; 0: only at the end", OnResume::may_change),
+    setting<"metric", &Recipe::validation, &Validation::metric>("what decides which model is best",
+                                                                OnResume::may_change),
+    setting<"patience", &Recipe::validation, &Validation::patience>(
+        "end after this many validations without improvement; 0: never", OnResume::may_change),
+    setting<"validate-sentences", &Recipe::validation, &Validation::sentences>(
+        "how many sentences to translate at each validation for BLEU and chrF; 0: none", OnResume::may_change),
+    setting<"validate-beam", &Recipe::validation, &Validation::beam>("of these translations; 1 is greedy",
+                                                                     OnResume::may_change),
+    setting<"save-every", &Recipe::checkpoints, &Checkpoints::every>(
+        "steps from one checkpoint to the next; 0: only at the end", OnResume::may_change),
+    setting<"average", &Recipe::checkpoints, &Checkpoints::average>(
+        "how many of the last checkpoints to average at the end; 0: none", OnResume::may_change),
+    setting<"final", &Recipe::checkpoints, &Checkpoints::final_model>(
+        "the model to leave in the output directory; auto: the better of average and best", OnResume::may_change),
+    setting<"max-bad-steps", &Recipe::max_bad_steps>(
+        "stop after this many steps in a row without a finite loss and gradient", OnResume::may_change),
 };
-
-#undef RAPT_SETTING
 
 void check_fraction(std::string_view option, double value) {
   require(value >= 0 && value < 1, "--{} is {}; it must lie in [0, 1)", option, value);

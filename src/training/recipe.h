@@ -75,19 +75,19 @@ struct Checkpoints {
 struct Recipe {
   std::string_view name;
   std::string_view about;
-  Architecture model;
-  VocabularyOptions vocabulary;
-  BatchOptions batches;
+  Architecture model{};
+  VocabularyOptions vocabulary{};
+  BatchOptions batches{};
   int accumulate = 1;  ///< batches a step
-  OptimizerOptions optimizer;
-  ScheduleOptions schedule;
+  OptimizerOptions optimizer{};
+  ScheduleOptions schedule{};
   double clip = 0;  ///< largest norm of the gradient; 0: no limit
   double label_smoothing = 0;
   Precision precision = Precision::f32;
   std::uint64_t seed = 1;  ///< of the first weights, of dropout and of the order of the corpus
-  Limits limits;
-  Validation validation;
-  Checkpoints checkpoints;
+  Limits limits{};
+  Validation validation{};
+  Checkpoints checkpoints{};
   int max_bad_steps = 5;  ///< steps in a row with a loss or gradient that is not finite, before the run stops
 
   bool translation() const { return model.encoder_layers > 0; }
@@ -114,8 +114,8 @@ struct Setting {
 std::span<const Setting> settings();
 const Setting& find_setting(std::string_view name);
 
-/// Fills in what other numbers imply: the cosine's end from the limit of steps. Throws Error, naming the option, when the
-/// numbers do not fit together.
+/// Fills in what other numbers imply: the cosine's end from the limit of steps. Throws Error, naming the option, when
+/// the numbers do not fit together.
 void complete(Recipe& recipe);
 
 }  // namespace rapt::training

@@ -9,10 +9,10 @@ enum class ScheduleKind { constant, inverse_sqrt, cosine };
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::inverse_sqrt;
-  double learning_rate = 1e-3;      ///< the peak, reached at the end of warm-up
-  double final_learning_rate = 0;   ///< what cosine ends with
-  std::int64_t warmup = 0;          ///< steps of linear rise from 0 to the peak
-  std::int64_t decay_steps = 0;     ///< step at which cosine has come down
+  double learning_rate = 1e-3;     ///< the peak, reached at the end of warm-up
+  double final_learning_rate = 0;  ///< what cosine ends with
+  std::int64_t warmup = 0;         ///< steps of linear rise from 0 to the peak
+  std::int64_t decay_steps = 0;    ///< step at which cosine has come down
 };
 
 /// The learning rate of a step (counted from 1). During warm-up it is peak * step / warmup; then

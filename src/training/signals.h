@@ -6,8 +6,8 @@
 namespace rapt::training {
 
 /// While it lives, the first SIGINT or SIGTERM only sets a flag (CERT SIG30-C, SIG31-C), so that the step in progress
-/// can be finished and saved; the second one has its default effect and ends the process at once. At most one lives at a
-/// time; the earlier handlers come back when it dies.
+/// can be finished and saved; the second one has its default effect and ends the process at once. At most one lives at
+/// a time; the earlier handlers come back when it dies.
 class StopSignals {
  public:
   StopSignals();

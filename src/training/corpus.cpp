@@ -1,0 +1,214 @@
+#include "training/corpus.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "formats/line_reader.h"
+#include "text/unicode.h"
+#include "text/utf8.h"
+
+namespace rapt::training {
+namespace {
+
+/// Pairs or lines that are encoded at once, by all threads.
+constexpr std::size_t chunk_size = 4096;
+
+/// A text file that keeps account of what it has read.
+class CountedLines {
+ public:
+  CountedLines(const std::filesystem::path& file, bool skip_invalid)
+      : reader_(open(file)), skip_invalid_(skip_invalid) {}
+
+  bool next() {
+    if (!reader_.next(line_)) return false;
+    digest_.add(std::as_bytes(std::span(line_)));
+    digest_.add(std::as_bytes(std::span("\n", 1)));
+    return true;
+  }
+  /// Reads to the end of the file.
+  void skip_rest() {
+    while (next()) {
+    }
+  }
+  /// Whether the line is UTF-8. Throws Error when it is not and may not be skipped.
+  bool valid() const {
+    const std::size_t place = first_invalid_utf8(line_);
+    if (place == std::string::npos) return true;
+    require(skip_invalid_,
+            "{}: byte {} of the line is not UTF-8; convert the file (iconv -t UTF-8) or give --skip-invalid to drop "
+            "such lines",
+            reader_.where(), place + 1);
+    return false;
+  }
+  bool blank() const { return strip(line_).empty(); }
+  const std::string& line() const { return line_; }
+  std::int64_t count() const { return reader_.lines(); }
+  const Digest& digest() const { return digest_; }
+
+ private:
+  static const std::filesystem::path& open(const std::filesystem::path& file) {
+    require(file != "-", "a corpus cannot come from standard input, because it is read more than once; give a file");
+    return file;
+  }
+
+  LineReader reader_;
+  bool skip_invalid_;
+  std::string line_;
+  Digest digest_;
+};
+
+struct Pair {
+  std::int64_t line = 0;
+  std::string source;
+  std::string target;
+};
+
+/// Encodes the pairs of a chunk and appends those that are short enough.
+void encode_chunk(const Context& ctx, std::vector<Pair>& chunk, const PairEncoder& encoder, std::int64_t max_length,
+                  ParallelCorpus& corpus) {
+  std::vector<std::vector<std::int32_t>> sources(chunk.size());
+  std::vector<std::vector<std::int32_t>> targets(chunk.size());
+  ctx.parallel_for(static_cast<std::int64_t>(chunk.size()), [&](std::int64_t index) {
+    const auto i = static_cast<std::size_t>(index);
+    sources[i] = encoder.source(chunk[i].source);
+    targets[i] = encoder.target(chunk[i].target);
+    sources[i].push_back(encoder.eos);
+    targets[i].push_back(encoder.eos);
+  });
+  for (std::size_t i = 0; i < chunk.size(); ++i) {
+    if (max_length > 0 && static_cast<std::int64_t>(std::max(sources[i].size(), targets[i].size())) > max_length) {
+      ++corpus.report.too_long;
+      continue;
+    }
+    corpus.tokens.source.add(sources[i]);
+    corpus.tokens.target.add(targets[i]);
+    corpus.tokens.lines.push_back(chunk[i].line);
+  }
+  chunk.clear();
+}
+
+std::size_t after_characters(std::string_view text, std::size_t characters) {
+  std::size_t at = 0;
+  for (; characters > 0 && at < text.size(); --characters) at += utf8_step(text, at).length;
+  return at;
+}
+
+std::size_t count_characters(std::string_view text) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; at < text.size(); at += utf8_step(text, at).length) ++count;
+  return count;
+}
+
+std::vector<std::string_view> split_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size() - 1);
+    lines.push_back(text.substr(0, text[end] == '\n' ? end : end + 1));
+    text.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+}  // namespace
+
+CorpusReport read_pairs(const ParallelFiles& files, const CorpusOptions& options, const VisitPair& visit) {
+  CountedLines source(files.source, options.skip_invalid);
+  CountedLines target(files.target, options.skip_invalid);
+  CorpusReport report;
+  while (true) {
+    const bool more_source = source.next();
+    const bool more_target = target.next();
+    if (!more_source || !more_target) break;
+    const bool valid_source = source.valid();
+    const bool valid_target = target.valid();
+    if (!valid_source || !valid_target) {
+      ++report.invalid;
+    } else if (source.blank() || target.blank()) {
+      ++report.empty;
+    } else {
+      ++report.kept;
+      visit(source.count(), source.line(), target.line());
+    }
+  }
+  source.skip_rest();
+  target.skip_rest();
+  require(source.count() == target.count(),
+          "{} has {} lines and {} has {}; line i of one must translate line i of the other", files.source.string(),
+          source.count(), files.target.string(), target.count());
+  report.lines = source.count();
+  report.digests = {source.digest(), target.digest()};
+  require(report.kept > 0, "{} and {}: no pair of sentences ({} lines, {} empty, {} not UTF-8)", files.source.string(),
+          files.target.string(), report.lines, report.empty, report.invalid);
+  return report;
+}
+
+ParallelCorpus read_parallel_corpus(const Context& ctx, const ParallelFiles& files, const CorpusOptions& options,
+                                    const PairEncoder& encoder) {
+  ParallelCorpus corpus;
+  std::vector<Pair> chunk;
+  const CorpusReport read =
+      read_pairs(files, options, [&](std::int64_t line, std::string_view source, std::string_view target) {
+        chunk.push_back({line, std::string(source), std::string(target)});
+        if (chunk.size() == chunk_size) encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
+      });
+  encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
+  const std::int64_t too_long = corpus.report.too_long;
+  corpus.report = read;
+  corpus.report.too_long = too_long;
+  corpus.report.kept -= too_long;
+  require(corpus.report.kept > 0, "{} and {}: all {} pairs of sentences are longer than --max-length {}",
+          files.source.string(), files.target.string(), too_long, options.max_length);
+  return corpus;
+}
+
+PlainText read_text(const std::filesystem::path& file, const CorpusOptions& options) {
+  CountedLines lines(file, options.skip_invalid);
+  PlainText result;
+  while (lines.next()) {
+    if (!lines.valid()) {
+      ++result.report.invalid;
+      continue;
+    }
+    ++result.report.kept;
+    result.text += lines.line();
+    result.text += '\n';
+  }
+  result.report.lines = lines.count();
+  result.report.digests = {lines.digest()};
+  require(!strip(result.text).empty(), "{}: no text ({} lines, {} not UTF-8)", file.string(), result.report.lines,
+          result.report.invalid);
+  return result;
+}
+
+HeldOut hold_out(std::string_view text, double fraction, bool whole_lines) {
+  require(fraction > 0 && fraction < 1, "--dev-fraction is {}; it must lie between 0 and 1", fraction);
+  const auto characters = static_cast<double>(count_characters(text));
+  std::size_t at = after_characters(text, static_cast<std::size_t>(characters * (1.0 - fraction)));
+  if (whole_lines) {
+    const std::size_t end_of_line = text.find('\n', at);
+    at = end_of_line == std::string_view::npos ? text.size() : end_of_line + 1;
+  }
+  const HeldOut result{.training = text.substr(0, at), .validation = text.substr(at)};
+  require(!result.training.empty() && !result.validation.empty(),
+          "--dev-fraction {} of a text of {} characters leaves nothing to {}", fraction, characters,
+          result.training.empty() ? "train on" : "validate with");
+  return result;
+}
+
+std::vector<std::int32_t> encode_lines(const Context& ctx, std::string_view text, const Encode& encode,
+                                       std::int32_t eos) {
+  const std::vector<std::string_view> lines = split_lines(text);
+  std::vector<std::vector<std::int32_t>> encoded(lines.size());
+  ctx.parallel_for(static_cast<std::int64_t>(lines.size()), [&](std::int64_t i) {
+    encoded[static_cast<std::size_t>(i)] = encode(lines[static_cast<std::size_t>(i)]);
+  });
+  std::vector<std::int32_t> ids;
+  for (const auto& line : encoded) {
+    ids.insert(ids.end(), line.begin(), line.end());
+    ids.push_back(eos);
+  }
+  return ids;
+}
+
+}  // namespace rapt::training
