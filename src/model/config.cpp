@@ -38,6 +38,7 @@ void check(const ModelConfig& c) {
   require(c.positions != Positions::sinusoidal || c.d_model % 2 == 0,
           "model: sinusoidal positions need an even d_model, not {}", c.d_model);
   check_probability("dropout", c.dropout);
+  check_probability("embedding dropout", c.embedding_dropout);
   check_probability("attention dropout", c.attention_dropout);
   check_probability("activation dropout", c.activation_dropout);
 }

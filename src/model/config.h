@@ -49,7 +49,8 @@ struct ModelConfig {
   std::int32_t eos = 0;
   std::int32_t decoder_start = -1;  ///< first input of the decoder of an encoder-decoder
 
-  float dropout = 0.1f;          ///< of embeddings and sublayer outputs ("residual dropout", 5.4)
+  float dropout = 0.1f;            ///< of sublayer outputs ("residual dropout", 5.4)
+  float embedding_dropout = 0.1f;  ///< of the sums of embeddings and positions (5.4)
   float attention_dropout = 0;   ///< of attention weights
   float activation_dropout = 0;  ///< inside the feed-forward
 

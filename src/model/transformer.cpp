@@ -228,7 +228,7 @@ Var Transformer::embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr
                          .positions = positions,
                          .fixed_positions = sinusoids_,
                          .learned_positions = learned_positions_,
-                         .dropout = config_.dropout});
+                         .dropout = config_.embedding_dropout});
 }
 
 Ragged Transformer::encode(Context& ctx, const RaggedTokens& source) const {
