@@ -73,8 +73,6 @@ void encode_chunk(const Context& ctx, std::vector<Pair>& chunk, const PairEncode
     const auto i = static_cast<std::size_t>(index);
     sources[i] = encoder.source(chunk[i].source);
     targets[i] = encoder.target(chunk[i].target);
-    sources[i].push_back(encoder.eos);
-    targets[i].push_back(encoder.eos);
   });
   for (std::size_t i = 0; i < chunk.size(); ++i) {
     if (max_length > 0 && static_cast<std::int64_t>(std::max(sources[i].size(), targets[i].size())) > max_length) {
@@ -98,16 +96,6 @@ std::size_t count_characters(std::string_view text) {
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size(); at += utf8_step(text, at).length) ++count;
   return count;
-}
-
-std::vector<std::string_view> split_lines(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size() - 1);
-    lines.push_back(text.substr(0, text[end] == '\n' ? end : end + 1));
-    text.remove_prefix(end + 1);
-  }
-  return lines;
 }
 
 }  // namespace
@@ -181,34 +169,15 @@ PlainText read_text(const std::filesystem::path& file, const CorpusOptions& opti
   return result;
 }
 
-HeldOut hold_out(std::string_view text, double fraction, bool whole_lines) {
+HeldOut hold_out(std::string_view text, double fraction) {
   require(fraction > 0 && fraction < 1, "--dev-fraction is {}; it must lie between 0 and 1", fraction);
   const auto characters = static_cast<double>(count_characters(text));
-  std::size_t at = after_characters(text, static_cast<std::size_t>(characters * (1.0 - fraction)));
-  if (whole_lines) {
-    const std::size_t end_of_line = text.find('\n', at);
-    at = end_of_line == std::string_view::npos ? text.size() : end_of_line + 1;
-  }
+  const std::size_t at = after_characters(text, static_cast<std::size_t>(characters * (1.0 - fraction)));
   const HeldOut result{.training = text.substr(0, at), .validation = text.substr(at)};
   require(!result.training.empty() && !result.validation.empty(),
           "--dev-fraction {} of a text of {} characters leaves nothing to {}", fraction, characters,
           result.training.empty() ? "train on" : "validate with");
   return result;
-}
-
-std::vector<std::int32_t> encode_lines(const Context& ctx, std::string_view text, const Encode& encode,
-                                       std::int32_t eos) {
-  const std::vector<std::string_view> lines = split_lines(text);
-  std::vector<std::vector<std::int32_t>> encoded(lines.size());
-  ctx.parallel_for(static_cast<std::int64_t>(lines.size()), [&](std::int64_t i) {
-    encoded[static_cast<std::size_t>(i)] = encode(lines[static_cast<std::size_t>(i)]);
-  });
-  std::vector<std::int32_t> ids;
-  for (const auto& line : encoded) {
-    ids.insert(ids.end(), line.begin(), line.end());
-    ids.push_back(eos);
-  }
-  return ids;
 }
 
 }  // namespace rapt::training

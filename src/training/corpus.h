@@ -71,13 +71,12 @@ using VisitPair = std::function<void(std::int64_t line, std::string_view source,
 /// to be skipped, and when no pair is left.
 CorpusReport read_pairs(const ParallelFiles& files, const CorpusOptions& options, const VisitPair& visit);
 
-/// Text to ids, without the end of the sentence. Called by several threads at once.
+/// Text to ids, the end of the sentence included. Called by several threads at once.
 using Encode = std::function<std::vector<std::int32_t>(std::string_view text)>;
 
 struct PairEncoder {
   Encode source;
   Encode target;
-  std::int32_t eos = 0;
 };
 
 struct ParallelCorpus {
@@ -98,16 +97,12 @@ struct PlainText {
 /// nothing, or is not UTF-8 (unless such lines are to be skipped).
 PlainText read_text(const std::filesystem::path& file, const CorpusOptions& options);
 
-/// The first part of a text, and the last `fraction` of its characters (not bytes), as nanoGPT divides it; a whole
-/// number of lines each if `whole_lines`. Views into `text`. Throws Error when either is empty.
+/// The first part of a text, and the last `fraction` of its characters (not bytes), as nanoGPT divides it. Views into
+/// `text`. Throws Error when either is empty.
 struct HeldOut {
   std::string_view training;
   std::string_view validation;
 };
-HeldOut hold_out(std::string_view text, double fraction, bool whole_lines);
-
-/// All lines of `text` encoded one by one, `eos` after each.
-std::vector<std::int32_t> encode_lines(const Context& ctx, std::string_view text, const Encode& encode,
-                                       std::int32_t eos);
+HeldOut hold_out(std::string_view text, double fraction);
 
 }  // namespace rapt::training

@@ -11,11 +11,6 @@ namespace {
 /// Between two writings of a line on a terminal.
 constexpr double live_seconds = 0.25;
 
-std::string time_left(double progress, double seconds) {
-  if (progress <= 0) return "";
-  return fmt::format("  {} left", clock_text(seconds * (1 - progress) / progress));
-}
-
 }  // namespace
 
 std::string clock_text(double seconds) {
@@ -50,7 +45,14 @@ std::string Progress::text(const StepRecord& record) const {
                   grouped(std::llround(static_cast<double>(window_.tokens) / window_.seconds)), flops * 1e-9);
   if (options_.machine_flops > 0) line += fmt::format(" ({:.0f} %)", 100 * flops / options_.machine_flops);
   if (record.skipped_so_far > 0) line += fmt::format("  {} skipped", record.skipped_so_far);
-  return line + time_left(record.progress - first_progress_, record.total_seconds - first_seconds_);
+  return line + time_left(record);
+}
+
+std::string Progress::time_left(const StepRecord& record) const {
+  const double done = record.progress - first_progress_;
+  if (done <= 0) return "";
+  const double seconds = (record.total_seconds - first_seconds_) * (1 - record.progress) / done;
+  return fmt::format("  {} left", clock_text(seconds));
 }
 
 void Progress::stepped(const StepRecord& record) {

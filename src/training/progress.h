@@ -33,6 +33,7 @@ class Progress final : public Observer {
  private:
   void write_line(std::string_view line);
   std::string text(const StepRecord& record) const;
+  std::string time_left(const StepRecord& record) const;
 
   /// What has added up since the last line.
   struct Window {
