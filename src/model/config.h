@@ -22,7 +22,7 @@ enum class Positions {
 
 /// A Transformer: encoder-decoder when encoder_layers > 0, decoder-only otherwise.
 struct ModelConfig {
-  std::string family = "marian";  ///< Hugging Face model_type that reads and writes it
+  std::string_view family = "marian";  ///< Hugging Face model_type that reads and writes it; a literal
   std::int64_t vocab = 0;         ///< of the target, and of the source when embeddings are shared
   std::int64_t source_vocab = 0;  ///< of the source when embeddings are not shared
   std::int64_t d_model = 512;
