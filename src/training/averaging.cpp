@@ -34,7 +34,7 @@ Tensor mean(std::span<const Tensor> tensors) {
 
 }  // namespace
 
-std::vector<NamedTensor> average(std::span<const std::filesystem::path> files) {
+std::vector<NamedTensor> mean_of(std::span<const std::filesystem::path> files) {
   require(!files.empty(), "there is no checkpoint to average");
   std::vector<Safetensors> opened;
   for (const auto& path : files) opened.push_back(read_safetensors(path));

@@ -11,6 +11,6 @@ namespace rapt::training {
 
 /// The mean, tensor by tensor, of the safetensors files, summed in f64 in their order. All tensors are f32 (or f64).
 /// Throws Error when the files differ in names, shapes or types, or there is none.
-std::vector<NamedTensor> average(std::span<const std::filesystem::path> files);
+std::vector<NamedTensor> mean_of(std::span<const std::filesystem::path> files);
 
 }  // namespace rapt::training

@@ -30,7 +30,7 @@ struct TrainingState {
   std::int64_t source_tokens = 0;
   std::int64_t skipped = 0;         ///< steps without a finite loss and gradient
   std::int64_t skipped_in_row = 0;  ///< of these, the latest without a good one in between
-  std::optional<double> best;       ///< value of the metric
+  std::optional<double> best;       ///< value of the metric, the greater the better: BLEU, or minus the loss
   std::int64_t best_step = 0;
   std::int64_t validated_step = 0;       ///< of the latest validation
   std::int64_t without_improvement = 0;  ///< validations since the best one

@@ -66,7 +66,7 @@ void remove_old(const fs::path& directory, std::int64_t step, std::size_t keep) 
   }
 }
 
-void copy_file(const fs::path& from, const fs::path& to) {
+void copy_durably(const fs::path& from, const fs::path& to) {
   const auto file = MappedFile::open(from);
   write_file_durably(to, [&](OutputFile& out) { out.write(file->bytes()); });
 }
@@ -158,8 +158,8 @@ void CheckpointStore::add_snapshot(const Transformer& model, TrainingState& stat
   remove_old(path.parent_path(), state.step, keep + 1);
 }
 
-std::optional<fs::path> CheckpointStore::write_average(const ModelConfig& config, const TrainingState& state,
-                                                       std::vector<std::string>& warnings) {
+bool CheckpointStore::write_average(const ModelConfig& config, const TrainingState& state,
+                                    std::vector<std::string>& warnings) {
   std::vector<fs::path> files;
   for (const Snapshot& kept : state.snapshots) {
     const fs::path path = snapshot(kept.step);
@@ -169,20 +169,20 @@ std::optional<fs::path> CheckpointStore::write_average(const ModelConfig& config
       warnings.push_back(fmt::format("{}: is missing or damaged and is left out of the average", path.string()));
     }
   }
-  if (files.size() < 2) return std::nullopt;
-  DirectoryWriter writer(output_ / "average");
-  write_model(writer, config, average(files));
+  if (files.size() < 2) return false;
+  DirectoryWriter writer(average());
+  write_model(writer, config, mean_of(files));
   writer.commit(state.step);
-  return output_ / "average";
+  return true;
 }
 
 void CheckpointStore::publish(const fs::path& model) const {
   const Manifest manifest = verify_manifest(model);
   const auto is_state = [](std::string_view name) { return name == state_name || name == moments_name; };
   for (const auto& [name, digest] : manifest.files) {
-    if (name != weights_name && !is_state(name)) copy_file(model / name, output_ / name);
+    if (name != weights_name && !is_state(name)) copy_durably(model / name, output_ / name);
   }
-  copy_file(model / weights_name, output_ / weights_name);
+  copy_durably(model / weights_name, output_ / weights_name);
 }
 
 void CheckpointStore::set_aside_after(std::int64_t step) const {

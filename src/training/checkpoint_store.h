@@ -48,6 +48,7 @@ class CheckpointStore {
 
   const std::filesystem::path& output() const { return output_; }
   std::filesystem::path best() const { return output_ / "best"; }
+  std::filesystem::path average() const { return output_ / "average"; }
   std::filesystem::path checkpoint(std::int64_t step) const;
 
   /// Writes the checkpoint of state.step and then deletes those before the one before.
@@ -56,10 +57,9 @@ class CheckpointStore {
 
   /// Keeps the model's present weights for averaging, with at most `keep` - 1 of the earlier ones.
   void add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep);
-  /// Writes the mean of the snapshots and returns its directory. Snapshots that are missing or damaged are passed over
-  /// and named in `warnings`; with fewer than two left, nothing is written.
-  std::optional<std::filesystem::path> write_average(const ModelConfig& config, const TrainingState& state,
-                                                     std::vector<std::string>& warnings);
+  /// Writes the mean of the snapshots. Those that are missing or damaged are passed over and named in `warnings`; with
+  /// fewer than two left, nothing is written and false returned.
+  bool write_average(const ModelConfig& config, const TrainingState& state, std::vector<std::string>& warnings);
 
   /// Copies the files of a model (best, average, a checkpoint) to the run's own directory, the weights last.
   void publish(const std::filesystem::path& model) const;

@@ -263,8 +263,7 @@ constexpr std::array setting_table{
         OnResume::may_change),
     setting<"validate-every", &Recipe::validation, &Validation::every>(
         "steps from one validation to the next; 0: only at the end", OnResume::may_change),
-    setting<"metric", &Recipe::validation, &Validation::metric>("what decides which model is best",
-                                                                OnResume::may_change),
+    setting<"metric", &Recipe::validation, &Validation::metric>("what decides which model is best"),
     setting<"patience", &Recipe::validation, &Validation::patience>(
         "end after this many validations without improvement; 0: never", OnResume::may_change),
     setting<"validate-sentences", &Recipe::validation, &Validation::sentences>(
