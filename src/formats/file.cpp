@@ -90,10 +90,24 @@ void require_replaceable(const std::filesystem::path& path) {
           kind_of(status.st_mode));
 }
 
+/// Opens, syncs and closes; errno of what failed, or 0.
+int sync_error(const std::filesystem::path& path, int flags, FileOperations& operations) {
+  const int file = operations.open(path.c_str(), flags, 0);
+  if (file < 0) return errno;
+  const int error = operations.fsync(file) == 0 ? 0 : errno;
+  const bool closed = operations.close(file) == 0 || errno == EINTR;
+  return error != 0 || closed ? error : errno;
+}
+
 }  // namespace
 
 std::string system_message(int error) {
   return std::generic_category().message(error);
+}
+
+bool is_plain_name(std::string_view name) {
+  constexpr std::string_view forbidden("/\0", 2);
+  return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
 }
 
 FileDescriptor::~FileDescriptor() {
@@ -213,12 +227,14 @@ void OutputFile::close() {
   require(closed == 0 || errno == EINTR, "{}: cannot be closed: {}", shown(path_), system_message(errno));
 }
 
+void sync_file(const std::filesystem::path& path, FileOperations& operations) {
+  const int error = sync_error(path, O_RDONLY | O_CLOEXEC, operations);
+  require(error == 0, "{}: cannot be brought to the disk: {}", shown(path), system_message(error));
+}
+
 void sync_directory(const std::filesystem::path& directory, FileOperations& operations) {
   const std::filesystem::path path = directory.empty() ? "." : directory;
-  const int file = operations.open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  require(file >= 0, "{}: cannot be opened: {}", shown(path), system_message(errno));
-  const int error = operations.fsync(file) == 0 ? 0 : errno;
-  operations.close(file);
+  const int error = sync_error(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, operations);
   // Some network file systems have no fsync for directories and say so.
   require(error == 0 || error == EINVAL || error == ENOTSUP, "{}: its names cannot be brought to the disk: {}",
           shown(path), system_message(error));

@@ -111,8 +111,13 @@ void write_file_durably(const std::filesystem::path& path, const FileContents& c
 void write_file_durably(const std::filesystem::path& path, std::string_view text,
                         FileOperations& operations = FileOperations::system());
 
-/// Makes the names in a directory durable.
+/// Brings a file that something else wrote to the disk.
+void sync_file(const std::filesystem::path& path, FileOperations& operations = FileOperations::system());
+/// Brings the names in a directory to the disk.
 void sync_directory(const std::filesystem::path& directory, FileOperations& operations = FileOperations::system());
+
+/// Whether `name` names a file of a directory and nothing else: not empty, no "/", no NUL, not "." or "..".
+bool is_plain_name(std::string_view name);
 
 /// Closes a file descriptor at the end of its scope.
 class FileDescriptor {

@@ -60,9 +60,12 @@ class Builder {
   bool end_array() { return close(); }
 
   bool key(string_t& name) {
-    const auto [member, is_new] = open_.back().value->get_ref<Json::object_t&>().try_emplace(std::move(name));
-    open_.back().member = &member->second;
-    open_.back().key = &member->first;
+    Level& level = open_.back();
+    auto& members = level.value->get_ref<Json::object_t&>();
+    require(members.size() < limits_.members, "{}: an object holds more than {} keys", file_, limits_.members);
+    const auto [member, is_new] = members.try_emplace(std::move(name));
+    level.member = &member->second;
+    level.key = &member->first;
     require(is_new, "{}: \"{}\": the key is given twice in one object", file_, path());
     return true;
   }
@@ -186,6 +189,14 @@ std::string member_path(const std::string& path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
 
+std::string dump(const OrderedJson& value, int indent) {
+  try {
+    return value.dump(indent);
+  } catch (const OrderedJson::type_error&) {
+    fail("cannot write text that is not UTF-8 as JSON");
+  }
+}
+
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& file, const JsonLimits& limits) {
@@ -203,11 +214,11 @@ Json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
 }
 
 std::string json_text(const OrderedJson& value) {
-  try {
-    return value.dump(2) + "\n";
-  } catch (const OrderedJson::type_error&) {
-    fail("cannot write text that is not UTF-8 as JSON");
-  }
+  return dump(value, 2) + "\n";
+}
+
+std::string json_line(const OrderedJson& value) {
+  return dump(value, -1);
 }
 
 /// Shared by all handles to one object. `file_root` keeps the values alive.

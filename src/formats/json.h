@@ -21,8 +21,9 @@ using OrderedJson = nlohmann::ordered_json;
 /// What a text may ask for before it is refused.
 struct JsonLimits {
   std::size_t bytes = std::size_t{1} << 24;
-  std::size_t depth = 64;                     ///< objects and arrays within each other
-  std::size_t values = std::size_t{1} << 22;  ///< objects, arrays, strings, numbers, ...; each takes up to 100 bytes
+  std::size_t depth = 64;                      ///< objects and arrays within each other
+  std::size_t values = std::size_t{1} << 22;   ///< objects, arrays, strings, numbers, ...; each takes up to 100 bytes
+  std::size_t members = std::size_t{1} << 22;  ///< of one object
 };
 
 /// Parses JSON strictly (RFC 8259, a byte order mark at the start allowed): throws Error that names `file`, the place
@@ -33,6 +34,8 @@ Json read_json(const std::filesystem::path& file, const JsonLimits& limits = {})
 
 /// JSON to be written to a file: indented by two, a newline at the end. Throws Error for text that is not UTF-8.
 std::string json_text(const OrderedJson& value);
+/// The same on one line, without spaces and newline.
+std::string json_line(const OrderedJson& value);
 
 /// Allowed values of an integer, bounds included.
 struct IntegerRange {
