@@ -188,6 +188,7 @@ std::vector<Batch> validation_batches(const ParallelTokens& corpus, std::int64_t
 }
 
 std::vector<Batch> validation_batches(std::span<const std::int32_t> text, const BatchOptions& options) {
+  require(text.size() >= 2, "the text to validate with has {} tokens; it needs at least 2", text.size());
   std::vector<Batch> result;
   const std::int64_t predicted = static_cast<std::int64_t>(text.size()) - 1;
   const std::int64_t tokens = options.context * options.sequences;

@@ -14,50 +14,6 @@ namespace {
 /// Pairs or lines that are encoded at once, by all threads.
 constexpr std::size_t chunk_size = 4096;
 
-/// A text file that keeps account of what it has read.
-class CountedLines {
- public:
-  CountedLines(const std::filesystem::path& file, bool skip_invalid)
-      : reader_(open(file)), skip_invalid_(skip_invalid) {}
-
-  bool next() {
-    if (!reader_.next(line_)) return false;
-    digest_.add(std::as_bytes(std::span(line_)));
-    digest_.add(std::as_bytes(std::span("\n", 1)));
-    return true;
-  }
-  /// Reads to the end of the file.
-  void skip_rest() {
-    while (next()) {
-    }
-  }
-  /// Whether the line is UTF-8. Throws Error when it is not and may not be skipped.
-  bool valid() const {
-    const std::size_t place = first_invalid_utf8(line_);
-    if (place == std::string::npos) return true;
-    require(skip_invalid_,
-            "{}: byte {} of the line is not UTF-8; convert the file (iconv -t UTF-8) or give --skip-invalid to drop "
-            "such lines",
-            reader_.where(), place + 1);
-    return false;
-  }
-  bool blank() const { return strip(line_).empty(); }
-  const std::string& line() const { return line_; }
-  std::int64_t count() const { return reader_.lines(); }
-  const Digest& digest() const { return digest_; }
-
- private:
-  static const std::filesystem::path& open(const std::filesystem::path& file) {
-    require(file != "-", "a corpus cannot come from standard input, because it is read more than once; give a file");
-    return file;
-  }
-
-  LineReader reader_;
-  bool skip_invalid_;
-  std::string line_;
-  Digest digest_;
-};
-
 struct Pair {
   std::int64_t line = 0;
   std::string source;
@@ -100,49 +56,116 @@ std::size_t count_characters(std::string_view text) {
 
 }  // namespace
 
-CorpusReport read_pairs(const ParallelFiles& files, const CorpusOptions& options, const VisitPair& visit) {
-  CountedLines source(files.source, options.skip_invalid);
-  CountedLines target(files.target, options.skip_invalid);
-  CorpusReport report;
-  while (true) {
-    const bool more_source = source.next();
-    const bool more_target = target.next();
-    if (!more_source || !more_target) break;
-    const bool valid_source = source.valid();
-    const bool valid_target = target.valid();
-    if (!valid_source || !valid_target) {
-      ++report.invalid;
-    } else if (source.blank() || target.blank()) {
-      ++report.empty;
-    } else {
-      ++report.kept;
-      visit(source.count(), source.line(), target.line());
+/// A text file that keeps account of what it has read.
+class TextLines {
+ public:
+  TextLines(const std::filesystem::path& file, bool skip_invalid) : reader_(open(file)), skip_invalid_(skip_invalid) {}
+
+  bool next() {
+    if (!reader_.next(line_)) return false;
+    digest_.add(std::as_bytes(std::span(line_)));
+    digest_.add(std::as_bytes(std::span("\n", 1)));
+    return true;
+  }
+  /// Reads to the end of the file.
+  void skip_rest() {
+    while (next()) {
     }
   }
-  source.skip_rest();
-  target.skip_rest();
-  require(source.count() == target.count(),
-          "{} has {} lines and {} has {}; line i of one must translate line i of the other", files.source.string(),
-          source.count(), files.target.string(), target.count());
-  report.lines = source.count();
-  report.digests = {source.digest(), target.digest()};
-  require(report.kept > 0, "{} and {}: no pair of sentences ({} lines, {} empty, {} not UTF-8)", files.source.string(),
-          files.target.string(), report.lines, report.empty, report.invalid);
-  return report;
+  /// Whether the line is UTF-8. Throws Error when it is not and may not be skipped.
+  bool valid() const {
+    const std::size_t place = first_invalid_utf8(line_);
+    if (place == std::string::npos) return true;
+    require(skip_invalid_,
+            "{}: byte {} of the line is not UTF-8; convert the file (iconv -t UTF-8) or give --skip-invalid to drop "
+            "such lines",
+            reader_.where(), place + 1);
+    return false;
+  }
+  bool blank() const { return strip(line_).empty(); }
+  const std::string& line() const { return line_; }
+  std::int64_t count() const { return reader_.lines(); }
+  const Digest& digest() const { return digest_; }
+
+ private:
+  static const std::filesystem::path& open(const std::filesystem::path& file) {
+    require(file != "-", "a corpus cannot come from standard input, because it is read more than once; give a file");
+    return file;
+  }
+
+  LineReader reader_;
+  bool skip_invalid_;
+  std::string line_;
+  Digest digest_;
+};
+
+PairReader::PairReader(const ParallelFiles& files, const CorpusOptions& options)
+    : files_(files),
+      source_(std::make_unique<TextLines>(files.source, options.skip_invalid)),
+      target_(std::make_unique<TextLines>(files.target, options.skip_invalid)) {}
+
+PairReader::~PairReader() = default;
+
+std::int64_t PairReader::line() const {
+  return source_->count();
+}
+
+const std::string& PairReader::source() const {
+  return source_->line();
+}
+
+const std::string& PairReader::target() const {
+  return target_->line();
+}
+
+CorpusReport PairReader::report() const {
+  CorpusReport result = report_;
+  result.lines = source_->count();
+  result.digests = {source_->digest(), target_->digest()};
+  return result;
+}
+
+bool PairReader::next() {
+  while (true) {
+    const bool more_source = source_->next();
+    const bool more_target = target_->next();
+    if (!more_source || !more_target) break;
+    const bool valid_source = source_->valid();
+    const bool valid_target = target_->valid();
+    if (!valid_source || !valid_target) {
+      ++report_.invalid;
+    } else if (source_->blank() || target_->blank()) {
+      ++report_.empty;
+    } else {
+      ++report_.kept;
+      return true;
+    }
+  }
+  finish();
+  return false;
+}
+
+void PairReader::finish() {
+  source_->skip_rest();
+  target_->skip_rest();
+  require(source_->count() == target_->count(),
+          "{} has {} lines and {} has {}; line i of one must translate line i of the other", files_.source.string(),
+          source_->count(), files_.target.string(), target_->count());
+  require(report_.kept > 0, "{} and {}: no pair of sentences ({} lines, {} empty, {} not UTF-8)",
+          files_.source.string(), files_.target.string(), source_->count(), report_.empty, report_.invalid);
 }
 
 ParallelCorpus read_parallel_corpus(const Context& ctx, const ParallelFiles& files, const CorpusOptions& options,
                                     const PairEncoder& encoder) {
   ParallelCorpus corpus;
   std::vector<Pair> chunk;
-  const CorpusReport read =
-      read_pairs(files, options, [&](std::int64_t line, std::string_view source, std::string_view target) {
-        chunk.push_back({line, std::string(source), std::string(target)});
-        if (chunk.size() == chunk_size) encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
-      });
-  encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
+  PairReader reader(files, options);
+  while (reader.next()) {
+    chunk.push_back({reader.line(), reader.source(), reader.target()});
+    if (chunk.size() == chunk_size) encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
+  }
   const std::int64_t too_long = corpus.report.too_long;
-  corpus.report = read;
+  corpus.report = reader.report();
   corpus.report.too_long = too_long;
   corpus.report.kept -= too_long;
   require(corpus.report.kept > 0, "{} and {}: all {} pairs of sentences are longer than --max-length {}",
@@ -151,7 +174,7 @@ ParallelCorpus read_parallel_corpus(const Context& ctx, const ParallelFiles& fil
 }
 
 PlainText read_text(const std::filesystem::path& file, const CorpusOptions& options) {
-  CountedLines lines(file, options.skip_invalid);
+  TextLines lines(file, options.skip_invalid);
   PlainText result;
   while (lines.next()) {
     if (!lines.valid()) {

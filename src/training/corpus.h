@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,12 +65,33 @@ struct CorpusReport {
   std::vector<Digest> digests;
 };
 
-using VisitPair = std::function<void(std::int64_t line, std::string_view source, std::string_view target)>;
+class TextLines;
 
-/// Calls visit for each pair of which neither side is empty or invalid, in order. Throws Error for a file that cannot
-/// be read, for files of unequal numbers of lines (naming both), for invalid UTF-8 (naming file and line) unless it is
-/// to be skipped, and when no pair is left.
-CorpusReport read_pairs(const ParallelFiles& files, const CorpusOptions& options, const VisitPair& visit);
+/// Reads two files side by side, line by line.
+class PairReader {
+ public:
+  /// Throws Error for a file that cannot be opened.
+  PairReader(const ParallelFiles& files, const CorpusOptions& options);
+  ~PairReader();
+
+  /// Moves to the next pair of which neither side is empty or invalid; false at the end. Throws Error for invalid UTF-8
+  /// (naming file and line) unless it is to be skipped, and at the end when the files have unequal numbers of lines
+  /// (naming both) or there was no pair at all.
+  bool next();
+  std::int64_t line() const;
+  const std::string& source() const;
+  const std::string& target() const;
+  /// Of what has been read; complete once next() has returned false.
+  CorpusReport report() const;
+
+ private:
+  void finish();
+
+  ParallelFiles files_;
+  std::unique_ptr<TextLines> source_;
+  std::unique_ptr<TextLines> target_;
+  CorpusReport report_;
+};
 
 /// Text to ids, the end of the sentence included. Called by several threads at once.
 using Encode = std::function<std::vector<std::int32_t>(std::string_view text)>;
@@ -84,7 +106,7 @@ struct ParallelCorpus {
   CorpusReport report;
 };
 
-/// Reads and encodes; throws as read_pairs does, and when no pair is short enough.
+/// Reads and encodes; throws as PairReader does, and when no pair is short enough.
 ParallelCorpus read_parallel_corpus(const Context& ctx, const ParallelFiles& files, const CorpusOptions& options,
                                     const PairEncoder& encoder);
 

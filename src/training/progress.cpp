@@ -35,15 +35,27 @@ Progress::~Progress() {
   if (!live_.empty()) std::fputc('\n', out_);
 }
 
+void Progress::began(const RunSummary& summary) {
+  machine_flops_ = summary.machine_flops;
+  steps_ = summary.recipe.limits.steps;
+  std::string line = fmt::format("model: {} parameters; recipe {}, {} thread{}", grouped(summary.parameters),
+                                 summary.recipe.name, summary.threads, summary.threads == 1 ? "" : "s");
+  if (machine_flops_ > 0)
+    line += fmt::format("; this machine multiplies at {:.0f} GFLOP/s in {}", machine_flops_ * 1e-9,
+                        find_setting("precision").get(summary.recipe));
+  if (summary.step > 0) line += fmt::format("; going on after step {}", grouped(summary.step));
+  write_line(line);
+}
+
 std::string Progress::text(const StepRecord& record) const {
   const double steps = static_cast<double>(window_.steps);
   const double flops = window_.flops / window_.seconds;
-  const std::string of = options_.steps > 0 ? fmt::format("/{}", options_.steps) : "";
+  const std::string of = steps_ > 0 ? fmt::format("/{}", steps_) : "";
   std::string line =
       fmt::format("step {}{}  epoch {}  loss {:.4f}  ppl {:.4g}  lr {:.3g}  {} tok/s  {:.0f} GFLOP/s", record.step, of,
                   record.position.epoch + 1, window_.loss / steps, std::exp(window_.nll / steps), record.learning_rate,
                   grouped(std::llround(static_cast<double>(window_.tokens) / window_.seconds)), flops * 1e-9);
-  if (options_.machine_flops > 0) line += fmt::format(" ({:.0f} %)", 100 * flops / options_.machine_flops);
+  if (machine_flops_ > 0) line += fmt::format(" ({:.0f} %)", 100 * flops / machine_flops_);
   if (record.skipped_so_far > 0) line += fmt::format("  {} skipped", record.skipped_so_far);
   return line + time_left(record);
 }
@@ -56,8 +68,8 @@ std::string Progress::time_left(const StepRecord& record) const {
 }
 
 void Progress::stepped(const StepRecord& record) {
-  if (!began_) {
-    began_ = true;
+  if (!stepped_) {
+    stepped_ = true;
     first_progress_ = record.progress;
     first_seconds_ = record.total_seconds;
   }

@@ -10,10 +10,8 @@
 namespace rapt::training {
 
 struct ProgressOptions {
-  bool rewrite = false;      ///< one line that is written over (a terminal); otherwise plain lines
-  double seconds = 10;       ///< between lines, when they are plain
-  double machine_flops = 0;  ///< a second, the ceiling for per cents; 0: not shown
-  std::int64_t steps = 0;    ///< of the whole run; 0: not known
+  bool rewrite = false;  ///< one line that is written over (a terminal); otherwise plain lines
+  double seconds = 10;   ///< between lines, when they are plain
 };
 
 /// Formats what it observes and writes it to `out`, which must stay open. Rates are those since the line before.
@@ -22,9 +20,7 @@ class Progress final : public Observer {
   Progress(std::FILE* out, const ProgressOptions& options) : out_(out), options_(options) {}
   ~Progress() override;
 
-  void set_machine_flops(double flops) { options_.machine_flops = flops; }
-  void set_steps(std::int64_t steps) { options_.steps = steps; }
-
+  void began(const RunSummary& summary) override;
   void stepped(const StepRecord& record) override;
   void validated(const ValidationRecord& record) override;
   void note(std::string_view message) override;
@@ -49,7 +45,9 @@ class Progress final : public Observer {
   ProgressOptions options_;
   Window window_;
   std::string live_;  ///< the line that is being written over
-  bool began_ = false;
+  double machine_flops_ = 0;
+  std::int64_t steps_ = 0;  ///< of the whole run; 0: not known
+  bool stepped_ = false;
   double first_progress_ = 0;
   double first_seconds_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "training/batching.h"
+#include "training/recipe.h"
 
 namespace rapt::training {
 
@@ -48,9 +49,19 @@ struct ValidationRecord {
   double total_seconds = 0;
 };
 
+/// What is known when the first step is about to be taken.
+struct RunSummary {
+  const Recipe& recipe;
+  std::int64_t parameters = 0;
+  int threads = 1;
+  double machine_flops = 0;  ///< a second, of the products of a step, as measured just now; 0: not measured
+  std::int64_t step = 0;     ///< that a resumed run continues from
+};
+
 class Observer {
  public:
   virtual ~Observer() = default;
+  virtual void began(const RunSummary& /*summary*/) {}
   virtual void stepped(const StepRecord& /*record*/) {}
   virtual void validated(const ValidationRecord& /*record*/) {}
   /// One line for a person: what was read, saved, skipped or decided.
