@@ -13,9 +13,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "formats/line_reader.h"
 #include "text/bleu.h"
 #include "text/chrf.h"
-#include "text/lines.h"
+#include "text/utf8.h"
 
 namespace rapt {
 namespace {
@@ -33,6 +34,17 @@ struct Scores {
   BleuScore bleu;
   ChrfScore chrf;
 };
+
+/// The lines of a file ("-": of standard input), each a segment.
+std::vector<std::string> read_segments(const std::string& path) {
+  LineReader reader(path);
+  std::vector<std::string> segments;
+  for (std::string line; reader.next(line);) {
+    if (first_invalid_utf8(line) != std::string::npos) require_utf8(line, reader.where());
+    segments.push_back(line);
+  }
+  return segments;
+}
 
 Scores score(const std::vector<std::string>& hypotheses, const std::vector<std::vector<std::string>>& references,
              const EvaluateOptions& options) {
@@ -80,11 +92,11 @@ void print(const std::string& text) {
 void evaluate(const EvaluateOptions& options) {
   const auto inputs = std::ranges::count(options.references, "-") + (options.hypothesis == "-" ? 1 : 0);
   require(inputs <= 1, "only one of --hypothesis and --reference can be standard input (-)");
-  const std::vector<std::string> hypotheses = read_lines(options.hypothesis);
+  const std::vector<std::string> hypotheses = read_segments(options.hypothesis);
   require(!hypotheses.empty(), "{} has no lines, so there is nothing to score", options.hypothesis);
   std::vector<std::vector<std::string>> references;
   for (const std::string& path : options.references) {
-    references.push_back(read_lines(path));
+    references.push_back(read_segments(path));
     require_same_lines(options.hypothesis, hypotheses.size(), path, references.back().size());
   }
   const Scores scores = score(hypotheses, references, options);

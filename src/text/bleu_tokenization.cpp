@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "text/replace.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -16,19 +17,6 @@ constexpr std::array<std::pair<std::string_view, BleuTokenization>, 4> kNames{{{
                                                                                {"none", BleuTokenization::none},
                                                                                {"intl", BleuTokenization::intl},
                                                                                {"char", BleuTokenization::character}}};
-
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string result;
-  result.reserve(text.size());
-  std::size_t position = 0;
-  for (std::size_t found; (found = text.find(from, position)) != std::string_view::npos;
-       position = found + from.size()) {
-    result += text.substr(position, found - position);
-    result += to;
-  }
-  result += text.substr(position);
-  return result;
-}
 
 /// Puts spaces around every symbol of a kind.
 template <typename Text, typename Kind>
