@@ -115,18 +115,15 @@ fs::path CheckpointStore::snapshot(std::int64_t step) const {
   return output_ / "snapshots" / (step_text(step) + ".safetensors");
 }
 
-void CheckpointStore::write_model(DirectoryWriter& writer, const ModelConfig& config,
-                                  std::span<const NamedTensor> tensors) const {
-  writer.add_file("config.json", config_text(config));
-  writer.add_file("generation_config.json", generation_config_text(config));
-  writer.add_file(weights_name, [&](OutputFile& file) { write_safetensors(file, tensors); });
+void CheckpointStore::add_model(DirectoryWriter& writer, const Transformer& model) const {
+  write_model(model, writer);
   tokenizer_.write(writer.path(weights_name).parent_path());
 }
 
 void CheckpointStore::save(const Transformer& model, const Optimizer& optimizer, const TrainingState& state,
-                           const RunRecord& record) {
+                           const RunRecord& record) const {
   DirectoryWriter writer(checkpoint(state.step));
-  write_model(writer, model.config(), checkpoint_tensors(model));
+  add_model(writer, model);
   std::vector<NamedTensor> moments;
   for (StateTensor& moment : optimizer.moments()) moments.emplace_back(std::move(moment.name), moment.tensor);
   writer.add_file(moments_name, [&](OutputFile& file) { write_safetensors(file, moments); });
@@ -135,13 +132,13 @@ void CheckpointStore::save(const Transformer& model, const Optimizer& optimizer,
   remove_old(output_ / "checkpoints", state.step, checkpoints_kept);
 }
 
-void CheckpointStore::save_best(const Transformer& model, std::int64_t step) {
+void CheckpointStore::save_best(const Transformer& model, std::int64_t step) const {
   DirectoryWriter writer(best());
-  write_model(writer, model.config(), checkpoint_tensors(model));
+  add_model(writer, model);
   writer.commit(step);
 }
 
-void CheckpointStore::add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep) {
+void CheckpointStore::add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep) const {
   const fs::path path = snapshot(state.step);
   fs::create_directories(path.parent_path());
   const std::vector<NamedTensor> tensors = checkpoint_tensors(model);
@@ -158,8 +155,8 @@ void CheckpointStore::add_snapshot(const Transformer& model, TrainingState& stat
   remove_old(path.parent_path(), state.step, keep + 1);
 }
 
-bool CheckpointStore::write_average(const ModelConfig& config, const TrainingState& state,
-                                    std::vector<std::string>& warnings) {
+std::unique_ptr<Transformer> CheckpointStore::write_average(const ModelConfig& config, const TrainingState& state,
+                                                            std::vector<std::string>& warnings) const {
   std::vector<fs::path> files;
   for (const Snapshot& kept : state.snapshots) {
     const fs::path path = snapshot(kept.step);
@@ -169,11 +166,14 @@ bool CheckpointStore::write_average(const ModelConfig& config, const TrainingSta
       warnings.push_back(fmt::format("{}: is missing or damaged and is left out of the average", path.string()));
     }
   }
-  if (files.size() < 2) return false;
+  if (files.size() < 2) return nullptr;
+  auto model = std::make_unique<Transformer>(config);
+  const std::vector<NamedTensor> means = mean_of(files);
+  fill_parameters(*model, {means.begin(), means.end()}, files.front().string());
   DirectoryWriter writer(average());
-  write_model(writer, config, mean_of(files));
+  add_model(writer, *model);
   writer.commit(state.step);
-  return true;
+  return model;
 }
 
 void CheckpointStore::publish(const fs::path& model) const {

@@ -12,13 +12,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "formats/directory.h"
-#include "formats/safetensors.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
 #include "training/checkpoint_state.h"
@@ -52,14 +51,16 @@ class CheckpointStore {
   std::filesystem::path checkpoint(std::int64_t step) const;
 
   /// Writes the checkpoint of state.step and then deletes those before the one before.
-  void save(const Transformer& model, const Optimizer& optimizer, const TrainingState& state, const RunRecord& record);
-  void save_best(const Transformer& model, std::int64_t step);
+  void save(const Transformer& model, const Optimizer& optimizer, const TrainingState& state,
+            const RunRecord& record) const;
+  void save_best(const Transformer& model, std::int64_t step) const;
 
   /// Keeps the model's present weights for averaging, with at most `keep` - 1 of the earlier ones.
-  void add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep);
-  /// Writes the mean of the snapshots. Those that are missing or damaged are passed over and named in `warnings`; with
-  /// fewer than two left, nothing is written and false returned.
-  bool write_average(const ModelConfig& config, const TrainingState& state, std::vector<std::string>& warnings);
+  void add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep) const;
+  /// Writes the mean of the snapshots as a model and returns it. Snapshots that are missing or damaged are passed over
+  /// and named in `warnings`; with fewer than two left, nothing is written and null returned.
+  std::unique_ptr<Transformer> write_average(const ModelConfig& config, const TrainingState& state,
+                                             std::vector<std::string>& warnings) const;
 
   /// Copies the files of a model (best, average, a checkpoint) to the run's own directory, the weights last.
   void publish(const std::filesystem::path& model) const;
@@ -69,7 +70,8 @@ class CheckpointStore {
 
  private:
   std::filesystem::path snapshot(std::int64_t step) const;
-  void write_model(DirectoryWriter& writer, const ModelConfig& config, std::span<const NamedTensor> tensors) const;
+  /// The model and the tokenizer's files.
+  void add_model(DirectoryWriter& writer, const Transformer& model) const;
 
   std::filesystem::path output_;
   const Tokenizer& tokenizer_;

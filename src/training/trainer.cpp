@@ -8,7 +8,6 @@
 
 #include "autograd/tape.h"
 #include "core/error.h"
-#include "families/checkpoint.h"
 #include "kernels/gemm.h"
 
 namespace rapt::training {
@@ -236,7 +235,7 @@ FinalModel Trainer::choose_model() {
   if (wanted == FinalModel::last) return wanted;
   if (wanted == FinalModel::best) return otherwise;
   std::vector<std::string> warnings;
-  const bool averaged = parts_.store.write_average(parts_.model.config(), state_, warnings);
+  const auto averaged = parts_.store.write_average(parts_.model.config(), state_, warnings);
   for (const std::string& warning : warnings) parts_.observer.warn(warning);
   if (!averaged) {
     if (recipe_.checkpoints.average > 1)
@@ -244,13 +243,12 @@ FinalModel Trainer::choose_model() {
     return otherwise;
   }
   if (wanted == FinalModel::average || parts_.evaluator == nullptr) return FinalModel::average;
-  return average_is_better() ? FinalModel::average : otherwise;
+  return average_is_better(*averaged) ? FinalModel::average : otherwise;
 }
 
-bool Trainer::average_is_better() {
+bool Trainer::average_is_better(const Transformer& average) {
   const auto begin = Clock::now();
-  const auto average = load_model(parts_.store.average());
-  const Score score = parts_.evaluator->evaluate(parts_.ctx, *average);
+  const Score score = parts_.evaluator->evaluate(parts_.ctx, average);
   const bool better = is_finite(metric(score)) && (!state_.best || metric(score) >= *state_.best);
   report({.step = state_.step, .model = "average", .score = score, .best = better, .seconds = seconds_since(begin)});
   return better;

@@ -79,7 +79,7 @@ class Trainer {
   void save(bool scheduled);
 
   FinalModel choose_model();
-  bool average_is_better();
+  bool average_is_better(const Transformer& average);
   std::filesystem::path directory_of(FinalModel model) const;
 
   Recipe recipe_;
