@@ -3,11 +3,13 @@
 #include <exception>
 
 #include "cli/evaluate.h"
+#include "cli/train.h"
 
 int main(int argc, char** argv) {
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};
   app.require_subcommand(1);
   rapt::add_evaluate(app);
+  rapt::add_train(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
