@@ -1,0 +1,26 @@
+/// Trace: how anyone sees what a model attends to. Set Context::trace; the operator then calls it once per layer.
+#pragma once
+
+#include "attention/attention.h"
+
+namespace rapt {
+
+enum class AttentionKind { encoder, decoder, cross };
+
+/// One call of attention that has just been computed; everything in it is valid during the call only.
+struct TracedAttention {
+  AttentionKind kind = AttentionKind::encoder;
+  int layer = 0;
+  const attention::Problem& problem;
+  attention::Rows q;
+  attention::Rows k;
+  const void* log_sum_exp = nullptr;  ///< [query tokens, heads]; with q and k it gives any weight: see attention::weights
+};
+
+class Trace {
+ public:
+  virtual ~Trace() = default;
+  virtual void attention(const Context& ctx, const TracedAttention& traced) = 0;
+};
+
+}  // namespace rapt

@@ -1,0 +1,92 @@
+/// What the tests of this room share.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+#include "rapt/error.h"
+
+namespace rapt {
+
+/// A directory that lives as long as a test.
+class Scratch {
+ public:
+  Scratch() {
+    std::string name = (std::filesystem::temp_directory_path() / "rapt-test-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw Error("no temporary directory");
+    path_ = name;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// Plain writing, so that what is tested does not test itself.
+inline void put(const std::filesystem::path& path, std::string_view bytes) {
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+inline std::string get(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+/// How many names a directory holds.
+inline std::ptrdiff_t count_names(const std::filesystem::path& directory) {
+  return std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator());
+}
+
+/// Whether `action` throws Error with a one-line message that holds every one of `parts`.
+template <typename Action, typename... Parts>
+testing::AssertionResult refuses(Action action, const Parts&... parts) {
+  std::string message;
+  try {
+    action();
+    return testing::AssertionFailure() << "nothing was thrown";
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  const bool found = (... && (message.find(parts) != std::string::npos));
+  const bool printable = message.find_first_of("\n\r\x1b") == std::string::npos && message.size() < 2000;
+  return found && printable ? testing::AssertionSuccess() : testing::AssertionFailure() << "message: " << message;
+}
+
+/// Runs `action` in a child process, which ends with the status it returns; gives the child's id.
+template <typename Action>
+pid_t in_child(Action action) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  int status = 99;
+  try {
+    status = action();
+  } catch (const std::exception&) {
+    status = 98;
+  }
+  _exit(status);
+}
+
+/// Waits for a child; its exit status, or minus the signal that ended it.
+inline int wait_for(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+}  // namespace rapt
