@@ -119,8 +119,7 @@ RAPT_INLINE void store(F32 v, bf16* p) {
   const U32 u = reinterpret_cast<U32>(v);
   const U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const U32 quiet = (u >> 16) | 0x40u;
-  const I32 nan = (u & 0x7fffffffu) > 0x7f800000u;
-  const U32 bits = (reinterpret_cast<U32>(nan) & quiet) | (~reinterpret_cast<U32>(nan) & rounded);
+  const U32 bits = v != v ? quiet : rounded;
   const U16 half = __builtin_convertvector(bits, U16);
   memcpy(static_cast<void*>(p), &half, sizeof half);
 #endif
