@@ -90,4 +90,24 @@ struct EmbeddingGradientBlock {
   DropoutMask mask{};
 };
 
+/// What cross-entropy finds out about a row.
+struct RowLoss {
+  double loss = 0;
+  double negative_log_likelihood = 0;
+  bool correct = false;
+};
+
+/// Rows of a cross-entropy (kernels/cross_entropy.h); logits, targets and results are at the first of them.
+struct CrossEntropyBlock {
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t vocab = 0;
+  void* logits = nullptr;
+  const int32_t* targets = nullptr;
+  double smoothing = 0;
+  double gradient_scale = 0;     ///< 0: the logits stay
+  void* exponentials = nullptr;  ///< room for a row, f32 (f64); not used without gradient
+  RowLoss* results = nullptr;
+};
+
 }  // namespace rapt::kernels
