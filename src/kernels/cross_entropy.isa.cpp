@@ -26,15 +26,15 @@ RowScan<Scalar> scan(const T* logits, int64_t vocab) {
   return {kernels::maximum(largest), sum(combine(totals))};
 }
 
-/// sum over the row of e^(logit - maximum); the terms are kept in `exponentials` unless that is null.
+/// sum over the row of 2^(logit * log2(e) - shift); the terms are kept in `exponentials` unless that is null.
 template <typename T, typename Scalar = typename Simd<T>::Scalar>
-Scalar sum_exponentials(const T* logits, int64_t vocab, Scalar maximum, Scalar* exponentials) {
+Scalar sum_exponentials(const T* logits, int64_t vocab, Scalar shift, Scalar* exponentials) {
   using V = typename Simd<T>::Vector;
   V sums[slots] = {};
   reduce_vectors<T>(vocab, [&](int64_t i, auto slot, auto part) RAPT_INLINE_LAMBDA {
-    const V e = keep_part(exp_nonpositive(load(logits + i, part) - maximum), part, V{});
+    const V e = exp2_nonpositive(load(logits + i, part) * static_cast<Scalar>(log2_e) - shift);
     if (exponentials != nullptr) store(e, exponentials + i, part);
-    sums[slot.index] += e;
+    sums[slot.index] += keep_part(e, part, V{});
   });
   return sum(combine(sums));
 }
@@ -60,17 +60,17 @@ RowLoss row_loss(const CrossEntropyBlock& block, T* logits, int64_t target) {
   const bool gradient = block.gradient_scale != 0;
   const RowScan<Scalar> row = scan(logits, block.vocab);
   const Scalar target_logit = widen(logits[target]);
-  const Scalar sum =
-      sum_exponentials(logits, block.vocab, row.maximum, gradient ? static_cast<Scalar*>(block.exponentials) : nullptr);
+  const Scalar shift = row.maximum * static_cast<Scalar>(log2_e);
+  Scalar* exponentials = gradient ? static_cast<Scalar*>(block.exponentials) : nullptr;
+  const Scalar sum = sum_exponentials(logits, block.vocab, shift, exponentials);
   if (gradient) write_gradient(block, logits, target, sum);
 
-  const double log_sum = __builtin_log(static_cast<double>(sum));
-  const double maximum = static_cast<double>(row.maximum);
+  const double log_sum = __builtin_log(static_cast<double>(sum)) + static_cast<double>(shift) * ln_2;
   RowLoss result;
-  result.negative_log_likelihood = log_sum + (maximum - static_cast<double>(target_logit));
+  result.negative_log_likelihood = log_sum - static_cast<double>(target_logit);
   result.loss = result.negative_log_likelihood;
   if (block.smoothing != 0) {  // a vocabulary with logits of -inf is no trouble without smoothing
-    const double mean = log_sum + (maximum - static_cast<double>(row.total) / static_cast<double>(block.vocab));
+    const double mean = log_sum - static_cast<double>(row.total) / static_cast<double>(block.vocab);
     result.loss = (1 - block.smoothing) * result.negative_log_likelihood + block.smoothing * mean;
   }
   result.correct = target_logit >= row.maximum;

@@ -171,14 +171,23 @@ RAPT_INLINE F64 broadcast(double x) {
   return x - F64{};
 }
 
+/// The larger and the smaller one; b where a or b is NaN.
 RAPT_INLINE F32 max(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a > b ? a : b;
+#endif
 }
 RAPT_INLINE F64 max(F64 a, F64 b) {
   return a > b ? a : b;
 }
 RAPT_INLINE F32 min(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_min_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a < b ? a : b;
+#endif
 }
 RAPT_INLINE F64 min(F64 a, F64 b) {
   return a < b ? a : b;
