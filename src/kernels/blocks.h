@@ -110,4 +110,21 @@ struct CrossEntropyBlock {
   RowLoss* results = nullptr;
 };
 
+/// Elements of an Adam update (kernels/adam.h), with the factors of this step worked out.
+struct AdamBlock {
+  DType dtype = DType::f32;
+  int64_t count = 0;
+  void* weight = nullptr;
+  const void* gradient = nullptr;
+  void* m = nullptr;
+  void* v = nullptr;
+  double gradient_scale = 1;
+  double beta1 = 0;
+  double beta2 = 0;
+  double keep = 1;       ///< what weight decay leaves of a weight
+  double rate = 0;       ///< learning rate over the bias correction of m
+  double deviation = 1;  ///< 1 / sqrt of the bias correction of v
+  double epsilon = 0;
+};
+
 }  // namespace rapt::kernels
