@@ -127,4 +127,21 @@ struct AdamBlock {
   double epsilon = 0;
 };
 
+/// Rows of a rotary embedding (kernels/rotary.h); data and positions are at the first of them. `turns` holds, for every
+/// hexadecimal digit d of place k, the cosines and then the sines of the angles of position d * 16^k: it is
+/// [places, 16, 2, rotary / 2].
+struct RotaryBlock {
+  DType dtype = DType::f32;
+  void* data = nullptr;
+  int64_t rows = 0;
+  int64_t stride = 0;
+  int heads = 1;
+  int d_head = 0;
+  int rotary = 0;
+  bool inverse = false;
+  const int32_t* positions = nullptr;
+  const double* turns = nullptr;
+};
+constexpr int rotary_radix = 16;
+
 }  // namespace rapt::kernels
