@@ -4,17 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "formats/file.h"
 #include "formats/json.h"
 #include "formats/printable.h"
-#include "text/tokenizer_config.h"
+#include "text/tokenizer_files.h"
 #include "text/utf8.h"
 
 namespace rapt {
 namespace {
 
-constexpr std::string_view kFile = "tokenizer.json";
-constexpr std::string_view kConfigFile = "tokenizer_config.json";
 /// The class of a tokenizer.json without peculiarities: up to version 4 of transformers, and since.
 constexpr std::string_view kClasses[] = {"PreTrainedTokenizerFast", "TokenizersBackend"};
 
@@ -76,7 +73,7 @@ std::vector<std::string> read_pieces(const Json& vocabulary, const std::string& 
 }
 
 void check_config(const std::filesystem::path& directory) {
-  const JsonObject config = read_tokenizer_config(directory);
+  const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
   constexpr std::string_view unsupported[] = {"added_tokens_decoder", "clean_up_tokenization_spaces", "eos_token",
                                               "pad_token", "unk_token"};
   require_empty(config, unsupported);
@@ -108,7 +105,7 @@ std::unique_ptr<CharacterTokenizer> CharacterTokenizer::of_text(std::string_view
 }
 
 std::unique_ptr<CharacterTokenizer> CharacterTokenizer::read(const std::filesystem::path& directory) {
-  const JsonObject json = JsonObject::read(directory / kFile);
+  const JsonObject json = JsonObject::read(directory / "tokenizer.json");
   require_character_kind(json);
   const JsonObject model = json.object("model");
   std::vector<std::string> pieces = read_pieces(model.value("vocab"), json.file());
@@ -140,13 +137,11 @@ std::string CharacterTokenizer::decode(std::span<const std::int32_t> ids) const 
   return text;
 }
 
-void CharacterTokenizer::write(const std::filesystem::path& directory) const {
+std::map<std::string, std::string> CharacterTokenizer::files() const {
   OrderedJson json = template_json();
-  OrderedJson& vocabulary = json["model"]["vocab"];
-  for (std::size_t id = 0; id < pieces_.size(); ++id) vocabulary.emplace(pieces_[id], id);
+  json["model"]["vocab"] = vocabulary_object(pieces_);
   const OrderedJson config{{"tokenizer_class", kClasses[0]}, {"clean_up_tokenization_spaces", false}};
-  write_file_durably(directory / kFile, json_text(json));
-  write_file_durably(directory / kConfigFile, json_text(config));
+  return {{"tokenizer.json", json_text(json)}, {"tokenizer_config.json", json_text(config)}};
 }
 
 }  // namespace rapt

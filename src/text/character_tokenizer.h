@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,8 +31,8 @@ class CharacterTokenizer final : public Tokenizer {
   const std::vector<std::string>& pieces() const override { return pieces_; }
   const SpecialTokens& special() const override { return special_; }
   DisplayPiece display(std::int32_t id) const override { return {.text = piece(id)}; }
-  /// Writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads.
-  void write(const std::filesystem::path& directory) const override;
+  /// tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads.
+  std::map<std::string, std::string> files() const override;
 
  private:
   explicit CharacterTokenizer(std::vector<std::string> pieces);

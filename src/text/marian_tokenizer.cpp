@@ -1,6 +1,7 @@
 #include "text/marian_tokenizer.h"
 
-#include <algorithm>
+#include <fmt/core.h>
+
 #include <array>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -14,7 +15,7 @@
 #include "formats/printable.h"
 #include "text/replace.h"
 #include "text/sentencepiece_model.h"
-#include "text/tokenizer_config.h"
+#include "text/tokenizer_files.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -62,19 +63,14 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& file) {
   return pieces;
 }
 
-std::string vocabulary_json(const std::vector<std::string>& pieces) {
-  OrderedJson ids = OrderedJson::object();
-  for (std::size_t id = 0; id < pieces.size(); ++id) {
-    if (!pieces[id].empty()) ids.emplace(pieces[id], id);
+/// Takes the name of a special token from tokenizer_config.json or special_tokens_map.json, if one of them gives it.
+void read_special_token(const JsonObject& config, const JsonObject& map, std::string_view key, std::string& name) {
+  const std::optional<std::string> in_config = find_special_token(config, key);
+  const std::optional<std::string> in_map = find_special_token(map, key);
+  if (in_config && in_map && in_config != in_map) {
+    config.refuse(key, fmt::format("\"{}\" as in special_tokens_map.json", printable(*in_map)));
   }
-  return json_text(ids);
-}
-
-/// Takes the names of the special tokens from a JSON file that may give them.
-void read_special_tokens(const JsonObject& config, MarianFiles& files) {
-  files.eos = find_special_token(config, "eos_token").value_or(files.eos);
-  files.unk = find_special_token(config, "unk_token").value_or(files.unk);
-  files.pad = find_special_token(config, "pad_token").value_or(files.pad);
+  name = in_config.value_or(in_map.value_or(name));
 }
 
 /// Throws Error unless "added_tokens_decoder" adds nothing to the vocabulary.
@@ -90,14 +86,13 @@ void require_no_added_tokens(const JsonObject& config, const MarianFiles& files)
   }
 }
 
-/// Reads tokenizer_config.json, and special_tokens_map.json if there is one, which older versions of transformers
-/// wrote.
+/// Reads tokenizer_config.json, and special_tokens_map.json, which older versions of transformers wrote.
 void read_config(const std::filesystem::path& directory, MarianFiles& files) {
-  if (const auto map = directory / "special_tokens_map.json"; std::filesystem::exists(map)) {
-    read_special_tokens(JsonObject::read(map), files);
-  }
-  const JsonObject config = read_tokenizer_config(directory);
-  read_special_tokens(config, files);
+  const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
+  const JsonObject map = read_json_if_there(directory / "special_tokens_map.json");
+  read_special_token(config, map, "eos_token", files.eos);
+  read_special_token(config, map, "unk_token", files.unk);
+  read_special_token(config, map, "pad_token", files.pad);
   files.source_lang = config.find_text("source_lang").value_or("");
   files.target_lang = config.find_text("target_lang").value_or("");
   files.clean_up_spaces = config.find_boolean("clean_up_tokenization_spaces").value_or(false);
@@ -326,15 +321,14 @@ bool MarianTokenizer::has_separate_vocabularies() const {
   return !common_->files.target_vocabulary.empty();
 }
 
-void MarianTokenizer::write(const std::filesystem::path& directory) const {
+std::map<std::string, std::string> MarianTokenizer::files() const {
   const MarianFiles& files = common_->files;
-  write_file_durably(directory / "source.spm", files.source_spm);
-  write_file_durably(directory / "target.spm", files.target_spm);
-  write_file_durably(directory / "vocab.json", vocabulary_json(files.vocabulary));
-  if (has_separate_vocabularies()) {
-    write_file_durably(directory / "target_vocab.json", vocabulary_json(files.target_vocabulary));
-  }
-  write_file_durably(directory / "tokenizer_config.json", config_json(files));
+  std::map<std::string, std::string> result{{"source.spm", files.source_spm},
+                                            {"target.spm", files.target_spm},
+                                            {"vocab.json", json_text(vocabulary_object(files.vocabulary))},
+                                            {"tokenizer_config.json", config_json(files)}};
+  if (has_separate_vocabularies()) result["target_vocab.json"] = json_text(vocabulary_object(files.target_vocabulary));
+  return result;
 }
 
 }  // namespace rapt

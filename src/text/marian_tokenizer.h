@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -66,7 +67,7 @@ class MarianTokenizer final : public Tokenizer {
   const SpecialTokens& special() const override;
   DisplayPiece display(std::int32_t id) const override;
   const Tokenizer& target() const override { return target_ ? *target_ : *this; }
-  void write(const std::filesystem::path& directory) const override;
+  std::map<std::string, std::string> files() const override;
 
   /// Whether each language has a vocabulary of its own.
   bool has_separate_vocabularies() const;

@@ -22,7 +22,9 @@ class SentencePieceModel {
   SentencePieceModel(std::string serialized, const std::string& file);
   ~SentencePieceModel();
 
-  /// The pieces of a text. A piece that the model does not know stands for itself.
+  /// The pieces of a text, in time proportional to its length. Characters that the model does not know become pieces
+  /// that it does not know; those next to each other, one piece, which of a very long run holds only the beginning and
+  /// the end.
   std::vector<std::string> encode(std::string_view text) const;
   /// The text of some pieces.
   std::string decode(const std::vector<std::string>& pieces) const;
@@ -32,6 +34,10 @@ class SentencePieceModel {
   const std::string& serialized() const { return serialized_; }
 
  private:
+  std::vector<std::string> encode_whole(std::string_view text) const;
+  bool is_unknown(std::string_view text) const;
+  std::string shorten_unknown(std::string_view text) const;
+
   std::string serialized_;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
 };

@@ -1,10 +1,15 @@
 #include "text/tokenizer.h"
 
 #include "core/error.h"
+#include "formats/file.h"
 #include "text/character_tokenizer.h"
 #include "text/marian_tokenizer.h"
 
 namespace rapt {
+
+void Tokenizer::write(const std::filesystem::path& directory) const {
+  for (const auto& [name, contents] : files()) write_file_durably(directory / name, contents);
+}
 
 const std::string& Tokenizer::piece(std::int32_t id) const {
   const std::vector<std::string>& all = pieces();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -47,10 +48,12 @@ class Tokenizer {
   /// The tokenizer of what the model writes. This one, unless the model translates: then this one is for the language
   /// it reads and the target for the language it writes. Lives as long as this one.
   virtual const Tokenizer& target() const { return *this; }
-  /// Writes the tokenizer's files, in Hugging Face's formats, into an existing directory. Both tokenizers of a model
-  /// that translates write the files of both.
-  virtual void write(const std::filesystem::path& directory) const = 0;
+  /// The tokenizer's files in Hugging Face's formats: name -> contents. Both tokenizers of a model that translates give
+  /// the files of both.
+  virtual std::map<std::string, std::string> files() const = 0;
 
+  /// Writes the files into an existing directory.
+  void write(const std::filesystem::path& directory) const;
   std::int32_t vocab_size() const { return static_cast<std::int32_t>(pieces().size()); }
 
  protected:

@@ -1,4 +1,4 @@
-#include "text/tokenizer_config.h"
+#include "text/tokenizer_files.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -27,8 +27,17 @@ bool swallows_whitespace(const Json& token) {
 
 }  // namespace
 
-JsonObject read_tokenizer_config(const std::filesystem::path& directory) {
-  const std::filesystem::path file = directory / "tokenizer_config.json";
+OrderedJson vocabulary_object(std::span<const std::string> pieces) {
+  OrderedJson object = OrderedJson::object();
+  auto& members = object.get_ref<OrderedJson::object_t&>();
+  for (std::size_t id = 0; id < pieces.size(); ++id) {
+    // Not emplace(), which looks through all members every time.
+    if (!pieces[id].empty()) members.emplace_back(pieces[id], id);
+  }
+  return object;
+}
+
+JsonObject read_json_if_there(const std::filesystem::path& file) {
   return std::filesystem::exists(file) ? JsonObject::read(file) : JsonObject::parse("{}", file.string());
 }
 

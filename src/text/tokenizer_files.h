@@ -1,4 +1,4 @@
-/// What tokenizer_config.json says, of whatever kind the tokenizer is.
+/// What the files of all kinds of tokenizers have in common.
 #pragma once
 
 #include <filesystem>
@@ -11,8 +11,12 @@
 
 namespace rapt {
 
-/// Reads tokenizer_config.json, or gives an empty object if the directory has none.
-JsonObject read_tokenizer_config(const std::filesystem::path& directory);
+/// A vocabulary as its files hold it: each piece with its id, in the order of the ids. An empty piece is an id that
+/// none has; the others must differ.
+OrderedJson vocabulary_object(std::span<const std::string> pieces);
+
+/// Reads the object of a JSON file, or gives an empty one if there is no such file.
+JsonObject read_json_if_there(const std::filesystem::path& file);
 
 /// The name of a special token, written as text or as an object with "content"; none if the key is absent. Throws Error
 /// if the token is to swallow whitespace around it, which rapt does not support.
