@@ -38,8 +38,10 @@ class Scratch {
   std::filesystem::path path_;
 };
 
-/// Plain writing, so that what is tested does not test itself.
+/// Plain writing, so that what is tested does not test itself. A file that is truncated to be written again may be
+/// flushed to the disk when it is closed, which takes long; so regular files are made anew.
 inline void put(const std::filesystem::path& path, std::string_view bytes) {
+  if (std::filesystem::is_regular_file(path)) std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
