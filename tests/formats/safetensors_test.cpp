@@ -39,7 +39,7 @@ class SafetensorsFile : public testing::Test {
   }
 
   template <typename... Parts>
-  testing::AssertionResult refused(std::string_view bytes, const Parts&... parts) const {
+  testing::AssertionResult refused(std::string_view bytes, Parts... parts) const {
     return refuses([&] { open(bytes); }, "model.safetensors: ", parts...);
   }
 
