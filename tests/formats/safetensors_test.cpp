@@ -39,7 +39,7 @@ class SafetensorsFile : public testing::Test {
   }
 
   template <typename... Parts>
-  testing::AssertionResult refused(std::string_view bytes, const Parts&... parts) const {
+  testing::AssertionResult refused(std::string_view bytes, Parts... parts) const {
     return refuses([&] { open(bytes); }, "model.safetensors: ", parts...);
   }
 
@@ -247,7 +247,7 @@ TEST_F(SafetensorsFile, S2_DeepOrLongHeadersAreRefusedQuickly) {
   std::string deep = "{\"a\":";
   deep.append(100'000, '[');
   expect_quick([&] { EXPECT_TRUE(refused(file_of(deep), "nested deeper than 64 levels")); });
-  const std::string many = file_of(header_of_many(1'500'000, 0));
+  const std::string many = file_of(header_of_many(1'000'000, 0));
   put(scratch_ / "many", many);
   expect_quick([&] { EXPECT_TRUE(refuses([&] { read_safetensors(scratch_ / "many"); }, "more than 131073 keys")); });
   // Ten million tensors need more than the header may have.
