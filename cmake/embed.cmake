@@ -17,7 +17,8 @@ if(CMAKE_SCRIPT_MODE_FILE)
     string(SHA256 hash "${text}")
     string(HEX "${text}" numbers)
     string(REGEX REPLACE "(..)" "0x\\1," numbers "${numbers}")
-    string(REGEX REPLACE "(................................................................................)" "\\1\n" numbers "${numbers}")
+    string(REPEAT "....." 20 line)
+    string(REGEX REPLACE "(${line})" "\\1\n" numbers "${numbers}")
     file(APPEND ${OUTPUT} "
 static const unsigned char ${name}_bytes[] = {
 ${numbers}};

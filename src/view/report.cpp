@@ -22,6 +22,7 @@ constexpr std::size_t max_piece_length = 64;
 
 std::vector<bool> special(const std::vector<Piece>& pieces) {
   std::vector<bool> marks;
+  marks.reserve(pieces.size());
   for (const Piece& piece : pieces) marks.push_back(piece.special);
   return marks;
 }
@@ -196,6 +197,8 @@ void add_map(Sentence& sentence, const AttentionMap& map) {
 }
 
 bool add_sentence(Report& report, Sentence sentence) {
+  require(!sentence.maps.empty(), "a sentence for the attention page has no attention map: \"{}\"",
+          sentence.target_text);
   std::size_t bytes = page_bytes(sentence);
   for (const Sentence& present : report.sentences) bytes += page_bytes(present);
   if (!report.sentences.empty() && bytes > report.max_bytes) {

@@ -162,6 +162,12 @@ TEST(Report, TakesALanguageModel) {
   EXPECT_EQ(stored["target"]["special"], json::array({0}));
 }
 
+TEST(Report, RefusesASentenceWithoutAMap) {
+  Report report;
+  EXPECT_THROW(add_sentence(report, {}), Error);
+  EXPECT_TRUE(report.sentences.empty());
+}
+
 TEST(Report, RefusesMapsOfAnotherSentence) {
   Sentence sentence{.source = example::pieces("A car"), .target = example::pieces("Ein rotes Auto")};
   EXPECT_THROW(add_map(sentence, {.kind = AttentionKind::cross,

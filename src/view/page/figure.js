@@ -95,7 +95,8 @@ class Figure {
     this.ties = {key: this.tiesOf('key', view.columns), query: this.tiesOf('query', view.rows)};
     this.tokens = {key: this.lane('key', view.columns), query: this.lane('query', view.rows)};
     const {width: w, height: h} = this.layout;
-    this.svg = svgElement('svg', {width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: 'group', 'aria-label': context.label}, [
+    const frame = {width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: 'group', 'aria-label': context.label};
+    this.svg = svgElement('svg', frame, [
       ...this.captions(), this.ties.key, this.ties.query, this.allArcs, this.focusArcs,
       ...this.tokens.key.map((token) => token.group), ...this.tokens.query.map((token) => token.group),
     ]);
@@ -130,16 +131,19 @@ class Figure {
 
   // A thin line joins the pieces of one word.
   tiesOf(lane, units) {
-    const boxes = this.layout[lane];
-    return svgElement('g', {stroke: themeColour('tie'), 'stroke-width': 1.5}, wordGroups(units).filter((group) => group.length > 1).map((group) => {
-      const [first, last] = [boxes[group[0]], boxes[group.at(-1)]];
-      const line = this.layout.vertical ?
-          {x1: lane === 'key' ? first.x + first.width + 0.5 : first.x - 0.5, y1: first.y + 3,
-           x2: lane === 'key' ? first.x + first.width + 0.5 : first.x - 0.5, y2: last.y + last.height - 3} :
-          {x1: first.x + TOKEN_PADDING, y1: first.y + first.height - 2.5,
-           x2: last.x + last.width - TOKEN_PADDING, y2: first.y + first.height - 2.5};
-      return svgElement('line', line);
-    }));
+    const words = wordGroups(units).filter((group) => group.length > 1);
+    return svgElement('g', {stroke: themeColour('tie'), 'stroke-width': 1.5},
+                      words.map((word) => this.tie(lane, word[0], word.at(-1))));
+  }
+
+  tie(lane, firstPlace, lastPlace) {
+    const [first, last] = [this.layout[lane][firstPlace], this.layout[lane][lastPlace]];
+    if (this.layout.vertical) {
+      const x = lane === 'key' ? first.x + first.width + 0.5 : first.x - 0.5;
+      return svgElement('line', {x1: x, y1: first.y + 3, x2: x, y2: last.y + last.height - 3});
+    }
+    const y = first.y + first.height - 2.5;
+    return svgElement('line', {x1: first.x + TOKEN_PADDING, y1: y, x2: last.x + last.width - TOKEN_PADDING, y2: y});
   }
 
   lane(lane, units) {
@@ -158,6 +162,10 @@ class Figure {
       'aria-label': `${unit.text}, ${this.context.captions[lane]}, ${place + 1} of ${this.layout[lane].length}`,
     }, [shape, text, number]);
     return {group, shape, text, number, unit};
+  }
+
+  tokenAt({query, key}) {
+    return query !== null ? this.tokens.query[query] : this.tokens.key[key];
   }
 
   numberPlace(lane, box) {

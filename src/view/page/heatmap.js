@@ -66,7 +66,8 @@ class Heatmap {
     const canvas = paintedCells(view.rows.length, view.columns.length, view.values, top);
     const box = {x: this.left, y: this.top, width: this.width, height: this.height};
     return [
-      svgElement('image', {href: canvas.toDataURL(), ...box, preserveAspectRatio: 'none', 'image-rendering': 'pixelated'}),
+      svgElement('image', {
+        href: canvas.toDataURL(), ...box, preserveAspectRatio: 'none', 'image-rendering': 'pixelated'}),
       ...this.hatching(), ...this.lattice(),
       svgElement('rect', {...box, fill: 'none', stroke: themeColour('line')}),
     ];
@@ -77,7 +78,8 @@ class Heatmap {
     const {view} = this;
     const path = view.rows.map((_, row) => {
       const from = view.columns.findIndex((__, column) => view.masked(row, column));
-      return from < 0 ? '' : `M${this.x(from)} ${this.y(row)}H${this.left + this.width}V${this.y(row + 1)}H${this.x(from)}Z`;
+      if (from < 0) return '';
+      return `M${this.x(from)} ${this.y(row)}H${this.left + this.width}V${this.y(row + 1)}H${this.x(from)}Z`;
     }).join('');
     if (path === '') return [];
     const stripe = svgElement('path', {d: 'M-1 5L5 -1M3 9L9 3', stroke: themeColour('hatch'), 'stroke-width': 1.2});
@@ -149,16 +151,16 @@ class Heatmap {
   show(focus) {
     const marks = [];
     const line = {fill: 'none', stroke: themeColour('ink'), 'stroke-width': 1.5};
-    const strong = {
-      fill: themeColour('ink'), 'font-weight': 600, stroke: themeColour('surface'), 'stroke-width': 5, 'paint-order': 'stroke'};
+    const halo = {stroke: themeColour('surface'), 'stroke-width': 5, 'paint-order': 'stroke'};
+    const strong = {fill: themeColour('ink'), 'font-weight': 600, ...halo};
     this.labelGroup.setAttribute('opacity', focus.query === null && focus.key === null ? 1 : 0.6);
     if (focus.query !== null) {
-      marks.push(svgElement('rect', {
-        x: this.left, y: this.y(focus.query), width: this.width, height: this.cell, ...line}), this.rowLabel(focus.query, strong));
+      const row = {x: this.left, y: this.y(focus.query), width: this.width, height: this.cell};
+      marks.push(svgElement('rect', {...row, ...line}), this.rowLabel(focus.query, strong));
     }
     if (focus.key !== null) {
-      marks.push(svgElement('rect', {
-        x: this.x(focus.key), y: this.top, width: this.cell, height: this.height, ...line}), this.columnLabel(focus.key, strong));
+      const column = {x: this.x(focus.key), y: this.top, width: this.cell, height: this.height};
+      marks.push(svgElement('rect', {...column, ...line}), this.columnLabel(focus.key, strong));
     }
     this.cursor.replaceChildren(...marks);
   }

@@ -170,6 +170,10 @@ class SentenceModel {
   }
 }
 
+function massOf(entries) {
+  return entries.reduce((sum, entry) => sum + entry.weight, 0);
+}
+
 // What is on the screen: values [rows, columns] with the units of both sides.
 class View {
   constructor(rows, columns, values, causal) {
@@ -196,14 +200,14 @@ class View {
         .sort((a, b) => b.weight - a.weight || a.place - b.place);
   }
 
-  // The fewest cells of each row that hold `share` of its mass, at most MAX_ARCS in all, weakest first, and the share of
-  // the whole mass that they hold.
+  // The fewest cells of each row that hold `share` of its mass, at most MAX_ARCS in all, weakest first, and the share
+  // of the whole mass that they hold.
   strongest(share) {
     let arcs = [];
     let total = 0;
     for (let row = 0; row < this.rows.length; ++row) {
       const ranking = this.ranking('query', row);
-      const mass = ranking.reduce((sum, entry) => sum + entry.weight, 0);
+      const mass = massOf(ranking);
       total += mass;
       let held = 0;
       for (const {place, weight} of ranking) {
@@ -214,8 +218,7 @@ class View {
     }
     arcs.sort((a, b) => a.weight - b.weight);
     arcs = arcs.slice(-MAX_ARCS);
-    const shown = arcs.reduce((sum, arc) => sum + arc.weight, 0);
-    return {arcs, mass: total > 0 ? shown / total : 0};
+    return {arcs, mass: total > 0 ? massOf(arcs) / total : 0};
   }
 }
 
@@ -250,7 +253,8 @@ function buildView(sentence, options) {
 
 // Over how many keys a row spreads: the exponential of its entropy.
 function effectiveKeys(ranking) {
-  const mass = ranking.reduce((sum, entry) => sum + entry.weight, 0);
-  const entropy = ranking.reduce((sum, {weight}) => weight > 0 ? sum - weight / mass * Math.log(weight / mass) : sum, 0);
+  const mass = massOf(ranking);
+  const parts = ranking.map(({weight}) => weight / mass).filter((part) => part > 0);
+  const entropy = parts.reduce((sum, part) => sum - part * Math.log(part), 0);
   return Math.exp(entropy);
 }

@@ -15,6 +15,9 @@ function patternMeaning(name, kind) {
   }[name];
 }
 
+// Rows and columns that an arrow key moves by.
+const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
+
 function headName(head) {
   return head === MEAN ? 'mean' : `head ${head + 1}`;
 }
@@ -102,7 +105,7 @@ class Overview {
 
   // Arrow keys walk over the grid; Enter chooses, as on any button.
   move(event) {
-    const step = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
+    const step = ARROWS[event.key];
     if (!step) return;
     const [place] = [...this.cells].find(([, button]) => button === document.activeElement) ?? [];
     if (place === undefined) return;

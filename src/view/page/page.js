@@ -8,6 +8,12 @@ const MAX_TABLE_CELLS = 10000;
 // A place is {query, key}: a row, a column or, with both, a cell of the view.
 const isPlace = ({query, key}) => query !== null || key !== null;
 
+// The place of the token that `node` belongs to, or null.
+function placeOf(node) {
+  const token = node?.closest('.token');
+  return token ? {...NOTHING, [token.dataset.lane]: Number(token.dataset.place)} : null;
+}
+
 const byId = (id) => document.getElementById(id);
 const stored = (id) => JSON.parse(byId(id).textContent);
 
@@ -16,7 +22,8 @@ function wordingOf(kind, isLanguageModel) {
   if (kind === 'cross') {
     return {
       captions: {key: 'source, looked at', query: 'target, as it was written'},
-      explanation: (here, there) => `${here}, each target piece as it was being written; ${there}, the source it looked at meanwhile.`,
+      explanation: (here, there) =>
+          `${here}, each target piece as it was being written; ${there}, the source it looked at meanwhile.`,
       phrases: {query: 'Writing', key: 'Looking at'},
     };
   }
@@ -30,14 +37,16 @@ function wordingOf(kind, isLanguageModel) {
   if (isLanguageModel) {
     return {
       captions: {key: 'text, looked back at', query: 'text, as it was read'},
-      explanation: (here, there) => `${here}, each piece as it was being read to predict the next; ${there}, the pieces it looked back at.`,
+      explanation: (here, there) =>
+          `${here}, each piece as it was being read to predict the next; ${there}, the pieces it looked back at.`,
       phrases: {query: 'Reading', key: 'Looking back at'},
     };
   }
   return {
     captions: {key: 'read so far, looked back at', query: 'target, as it was written'},
-    explanation: (here, there) => `${here}, each target piece as it was being written; ${there}, what the decoder had ` +
-        'read by then: the start symbol and the pieces before.',
+    explanation: (here, there) =>
+        `${here}, each target piece as it was being written; ${there}, what the decoder had read by then: ` +
+        'the start symbol and the pieces before.',
     phrases: {query: 'Writing', key: 'Looking back at'},
   };
 }
@@ -47,8 +56,6 @@ class Page {
     this.index = stored('index');
     this.sentences = new Map();
     this.hover = NOTHING;
-    this.state = {
-      sentence: 0, kind: null, layer: null, head: MEAN, share: 80, words: false, text: false, stretch: false, lock: NOTHING};
     byId('model').textContent = this.index.model;
     if (this.index.sentences.length === 0) {
       document.querySelector('main').replaceChildren(element('p', 'notice', ['No sentence was recorded.']));
@@ -81,8 +88,7 @@ class Page {
     const {state} = this;
     state.sentence = Math.min(Math.max(0, state.sentence), this.index.sentences.length - 1);
     const sentence = this.sentence();
-    if (!sentence.kinds.includes(state.kind)) state.kind = sentence.kinds[0] ?? null;
-    if (state.kind === null) return;
+    if (!sentence.kinds.includes(state.kind)) state.kind = sentence.kinds[0];
     if (!sentence.layers(state.kind).includes(state.layer)) state.layer = sentence.bestLayer(state.kind);
     if (state.head !== MEAN && !(state.head < sentence.map(state.kind, state.layer).heads)) state.head = MEAN;
     if (!sentence.hasWords) state.words = false;
@@ -97,7 +103,8 @@ class Page {
     const head = number('head', 0) - 1;
     this.state = {
       sentence: number('sentence', 1) - 1, kind: given.get('kind'), layer, head: head < 0 ? MEAN : head,
-      share: Math.min(100, Math.max(5, number('top', 80))), words: on('words'), text: on('text'), stretch: on('stretch'),
+      share: Math.min(100, Math.max(5, number('top', 80))),
+      words: on('words'), text: on('text'), stretch: on('stretch'),
       lock: {query: lock[1] ? Number(lock[1]) - 1 : null, key: lock[2] ? Number(lock[2]) - 1 : null},
     };
     this.settle();
@@ -121,7 +128,6 @@ class Page {
     this.drawTexts();
     const {state} = this;
     const sentence = this.sentence();
-    if (state.kind === null) return;
     this.map = sentence.map(state.kind, state.layer);
     this.view = buildView(sentence, state);
     const within = (place, units) => place !== null && place < units.length ? place : null;
@@ -139,14 +145,14 @@ class Page {
   drawTexts() {
     const {source, target, reference, score} = this.index.sentences[this.state.sentence];
     const line = (name, text, className) => {
+      if (text === undefined || text === '') return [];
       const value = element('dd', className, [text]);
       value.dir = 'auto';
-      return element('div', '', [element('dt', '', [name]), value]);
+      return [element('div', '', [element('dt', '', [name]), value])];
     };
-    byId('texts').replaceChildren(...[
-      source && line('source', source, 'source'), target && line(source ? 'target' : 'text', target),
-      reference !== undefined && line('reference', reference), score !== undefined && line('score', score.toFixed(3), 'note'),
-    ].filter(Boolean));
+    byId('texts').replaceChildren(
+        ...line('source', source, 'source'), ...line(source ? 'target' : 'text', target),
+        ...line('reference', reference), ...line('score', score?.toFixed(3), 'note'));
     const count = this.index.sentences.length;
     byId('sentence-open').textContent = `${this.state.sentence + 1} of ${count} \u25be`;
     byId('sentence-previous').disabled = this.state.sentence === 0;
@@ -180,8 +186,8 @@ class Page {
       select.replaceChildren(...entries.map(([value, text]) => new Option(text, value, false, value === current)));
     };
     options(byId('layer'), layers.map((layer) => [layer, `Layer ${layer + 1} of ${layers.length}`]), state.layer);
-    options(byId('head'), this.heads().map((head) => [head, head === MEAN ? 'Mean over heads' : `Head ${head + 1} of ${this.map.heads}`]),
-            state.head);
+    const nameOf = (head) => head === MEAN ? 'Mean over heads' : `Head ${head + 1} of ${this.map.heads}`;
+    options(byId('head'), this.heads().map((head) => [head, nameOf(head)]), state.head);
     byId('layer-previous').disabled = state.layer === layers[0];
     byId('layer-next').disabled = state.layer === layers.at(-1);
     byId('head-previous').disabled = state.head === MEAN;
@@ -198,8 +204,9 @@ class Page {
 
   poolingNotice() {
     const {queries, keys, rows, columns, query_block: queryBlock, key_block: keyBlock} = this.map;
-    return `Long text: ${queries} \u00d7 ${keys} weights a head are shown as ${rows} \u00d7 ${columns}. A cell is the attention that ` +
-        `${keyBlock} neighbouring pieces get together, on average over ${queryBlock} neighbouring pieces that look; rows still sum to 1.`;
+    return `Long text: ${queries} \u00d7 ${keys} weights a head are shown as ${rows} \u00d7 ${columns}. A cell is ` +
+        `the attention that ${keyBlock} neighbouring pieces get together, on average over ${queryBlock} neighbouring ` +
+        'pieces that look; rows still sum to 1.';
   }
 
   heads() {
@@ -219,17 +226,18 @@ class Page {
       main.classList.toggle('vertical', this.figure.layout.vertical);
       this.figure = draw();
     }
-    const focused = document.activeElement?.closest('.token')?.dataset;
+    const focused = placeOf(document.activeElement);
     byId('figure').replaceChildren(this.figure.svg);
-    if (focused) this.figure.tokens[focused.lane][focused.place]?.group.focus({preventScroll: true});
-    byId('explanation').textContent =
-        this.figure.layout.vertical ? this.wording.explanation('Right', 'left') : this.wording.explanation('Below', 'above');
+    if (focused) this.figure.tokenAt(focused)?.group.focus({preventScroll: true});
+    const sides = this.figure.layout.vertical ? ['Right', 'left'] : ['Below', 'above'];
+    byId('explanation').textContent = this.wording.explanation(...sides);
     byId('mass').textContent = this.massSentence();
   }
 
   massSentence() {
     const {arcs, mass} = this.figure.strongest;
-    const which = arcs.length === MAX_ARCS ? `The strongest ${MAX_ARCS} curves` : `${arcs.length} curves, the top ${this.state.share} % of each row,`;
+    const which = arcs.length === MAX_ARCS ? `The strongest ${MAX_ARCS} curves` :
+        `${arcs.length} curves, the top ${this.state.share} % of each row,`;
     const largest = this.view.largest.toFixed(3);
     const opacity = this.state.stretch ? `, stretched so that ${largest} is opaque` :
         this.view.largest < 0.3 ? `, at most ${largest}: stretch the colours to see more` : '';
@@ -238,9 +246,10 @@ class Page {
 
   drawHeatmap() {
     const {state, view} = this;
+    const extent = `${view.rows.length} by ${view.columns.length} weights`;
     this.heatmap = new Heatmap(view, byId('heatmap').clientWidth - 6, {
       captions: this.wording.captions, stretch: state.stretch,
-      label: `${this.heading()}: ${view.rows.length} by ${view.columns.length} weights; arrow keys move from cell to cell`,
+      label: `${this.heading()}: ${extent}; arrow keys move from cell to cell`,
     });
     const focused = byId('heatmap').contains(document.activeElement);
     byId('heatmap').replaceChildren(this.heatmap.svg);
@@ -248,9 +257,10 @@ class Page {
     paintLegend(byId('legend'), 1);
     byId('legend-top').textContent = state.stretch ? view.largest.toFixed(3) : '1';
     byId('legend-masked').hidden = !view.causal;
-    const stored = this.map.storedSumError(state.head);
-    byId('sums').textContent = `Rows sum to 1 \u00b1 ${this.map.row_sum_error.toExponential(1)} as computed, ` +
-        `\u00b1 ${stored.toExponential(1)} as kept here.${view.causal ? ' Nothing looked ahead: those weights are exactly 0.' : ''}`;
+    const computed = this.map.row_sum_error.toExponential(1);
+    const kept = this.map.storedSumError(state.head).toExponential(1);
+    byId('sums').textContent = `Rows sum to 1 \u00b1 ${computed} as computed, \u00b1 ${kept} as kept here.` +
+        (view.causal ? ' Nothing looked ahead: those weights are exactly 0.' : '');
   }
 
   drawOverview() {
@@ -277,10 +287,10 @@ class Page {
       if (scope) node.scope = scope;
       return node;
     };
-    const lines = body.map(([first, ...rest]) => element('tr', '', [cell('th', 'row')(first), ...rest.map(cell('td'))]));
+    const line = ([first, ...rest]) => element('tr', '', [cell('th', 'row')(first), ...rest.map(cell('td'))]);
     return element('table', '', [
       element('caption', 'note', [caption]), element('thead', '', [element('tr', '', header.map(cell('th', 'col')))]),
-      element('tbody', '', lines)]);
+      element('tbody', '', body.map(line))]);
   }
 
   wholeTable() {
@@ -310,11 +320,12 @@ class Page {
     const focus = this.focus();
     this.figure.show(focus, this.state.lock);
     this.heatmap.show(focus);
-    if (!isPlace(focus)) {
-      const head = this.state.head === MEAN ? 'mean over heads' : `head ${this.state.head + 1}`;
-      showPatterns(byId('reading'), this.map.patternsOf(this.state.head), this.state.kind, `Layer ${this.state.layer + 1}, ${head}`);
-    } else {
+    if (isPlace(focus)) {
       showReading(byId('reading'), readingOf(this.view, focus, this.wording.phrases));
+    } else {
+      const {kind, layer, head} = this.state;
+      const heading = `Layer ${layer + 1}, ${head === MEAN ? 'mean over heads' : headName(head)}`;
+      showPatterns(byId('reading'), this.map.patternsOf(head), kind, heading);
     }
   }
 
@@ -337,9 +348,10 @@ class Page {
     this.lock(place.query === lock.query && place.key === lock.key ? NOTHING : place);
   }
 
-  // Moves the kept word by `step`, or to the other side, where its strongest partner is.
+  // Moves on from the word that has the focus, else from the kept one: by `step`, or to its strongest partner on the
+  // other side.
   moveWord(step, other) {
-    const from = isPlace(this.state.lock) ? this.state.lock : this.hover;
+    const from = placeOf(document.activeElement) ?? this.state.lock;
     if (!isPlace(from)) return this.keepPlace(other ?? 'query', 0);
     const lane = from.query !== null ? 'query' : 'key';
     const units = {query: this.view.rows, key: this.view.columns};
@@ -349,7 +361,7 @@ class Page {
   }
 
   keepPlace(lane, place) {
-    const within = document.activeElement?.classList.contains('token');
+    const within = placeOf(document.activeElement) !== null;
     this.lock({...NOTHING, [lane]: place});
     const {group} = this.figure.tokens[lane][place];
     if (within) group.focus({preventScroll: true});
@@ -392,8 +404,9 @@ class Page {
       found += item.hidden ? 0 : 1;
     });
     const {omitted, max_bytes: limit, sentences} = this.index;
+    const room = `a page holds ${Math.round(limit / 1048576)} MB of weights`;
     byId('sentence-note').textContent = (wanted ? `${found} of ${sentences.length} found. ` : '') +
-        (omitted ? `${omitted} more sentences were left out: a page holds ${Math.round(limit / 1048576)} MB of weights.` : '');
+        (omitted ? `${omitted} more sentences were left out: ${room}.` : '');
   }
 
   openSentences(open) {
@@ -486,23 +499,19 @@ class Page {
   }
 
   listenToFigures() {
-    const placeOf = (event) => {
-      const token = event.target.closest('.token');
-      return token ? {...NOTHING, [token.dataset.lane]: Number(token.dataset.place)} : null;
-    };
     const figure = byId('figure');
     figure.addEventListener('pointermove', (event) => {
-      if (event.pointerType === 'mouse') this.point(placeOf(event) ?? NOTHING);
+      if (event.pointerType === 'mouse') this.point(placeOf(event.target) ?? NOTHING);
     });
     figure.addEventListener('pointerleave', () => this.point(NOTHING));
-    figure.addEventListener('focusin', (event) => this.point(placeOf(event) ?? NOTHING));
+    figure.addEventListener('focusin', (event) => this.point(placeOf(event.target) ?? NOTHING));
     figure.addEventListener('focusout', () => this.point(NOTHING));
     figure.addEventListener('click', (event) => {
-      const place = placeOf(event);
+      const place = placeOf(event.target);
       if (place) this.toggle(place);
     });
     figure.addEventListener('keydown', (event) => {
-      const place = placeOf(event);
+      const place = placeOf(event.target);
       if (!place || event.key !== 'Enter' && event.key !== ' ') return;
       event.preventDefault();
       this.toggle(place);
@@ -553,8 +562,9 @@ class Page {
   }
 
   arrow(event) {
-    const [rows, columns] = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key] ?? [0, 0];
-    if (rows === 0 && columns === 0) return false;
+    const step = ARROWS[event.key];
+    if (!step) return false;
+    const [rows, columns] = step;
     if (byId('heatmap').contains(event.target)) {
       this.moveCell(rows, columns);
     } else if (this.figure.layout.vertical) {
@@ -573,10 +583,12 @@ class Page {
       if (next >= 0 && next < this.index.sentences.length) this.change({sentence: next});
     };
     const actions = {
-      '[': () => this.stepLayer(-1), ']': () => this.stepLayer(1), ',': () => this.stepHead(-1), '.': () => this.stepHead(1),
-      '?': () => byId('help').showModal(), c: () => this.changeKind('cross'), e: () => this.changeKind('encoder'),
-      d: () => this.changeKind('decoder'), p: sentence(-1), n: sentence(1), w: toggle('words'), t: toggle('text'),
-      s: toggle('stretch'),
+      '[': () => this.stepLayer(-1), ']': () => this.stepLayer(1),
+      ',': () => this.stepHead(-1), '.': () => this.stepHead(1),
+      'c': () => this.changeKind('cross'), 'e': () => this.changeKind('encoder'), 'd': () => this.changeKind('decoder'),
+      'p': sentence(-1), 'n': sentence(1),
+      'w': toggle('words'), 't': toggle('text'), 's': toggle('stretch'),
+      '?': () => byId('help').showModal(),
     };
     if (/^\d$/.test(key)) {
       const head = Number(key) === 0 ? MEAN : Number(key) - 1;

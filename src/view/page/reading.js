@@ -19,11 +19,11 @@ function measureRow(label, value, rank, special) {
   bar.style.width = `${100 * Math.min(1, value)}%`;
   const name = element('bdi', special ? 'special' : '', [label]);
   name.title = label;
-  return element('li', '', [element('small', '', [rank]), name, element('span', 'bar', [bar]), element('b', '', [value.toFixed(3)])]);
+  return element('li', '', [
+    element('small', '', [rank]), name, element('span', 'bar', [bar]), element('b', '', [value.toFixed(3)])]);
 }
 
-// Sentences about a row or a column of the view.
-// words: {query: "Writing", key: "Looked at"} as the kind of attention has it
+// What to say of a row or a column. phrases: {query: 'Writing', key: 'Looking at'}, as the kind of attention has it.
 function readingOf(view, focus, phrases) {
   const lane = focus.query !== null ? 'query' : 'key';
   const ranking = view.ranking(lane, focus[lane]);
@@ -33,7 +33,7 @@ function readingOf(view, focus, phrases) {
     heading: `${lane === 'query' ? phrases.query : phrases.key} ${quoted(unit)}`,
     detail: readingDetail(view, focus, lane, ranking),
     list: ranking.slice(0, LISTED).map(({place, weight}, rank) => ({unit: units[place], weight, rank: rank + 1})),
-    rest: ranking.slice(LISTED).reduce((rest, entry) => ({count: rest.count + 1, mass: rest.mass + entry.weight}), {count: 0, mass: 0}),
+    rest: {count: Math.max(0, ranking.length - LISTED), mass: massOf(ranking.slice(LISTED))},
   };
 }
 
@@ -45,10 +45,10 @@ function readingDetail(view, focus, lane, ranking) {
     return `${quoted(key)} gets ${view.at(focus.query, focus.key).toFixed(3)}, rank ${rank} of ${ranking.length}.`;
   }
   if (lane === 'query') {
-    return `Spread over about ${effectiveKeys(ranking).toFixed(1)} of ${ranking.length} it can see.`;
+    return `Spread over about ${effectiveKeys(ranking).toFixed(1)} of the ${ranking.length} it can see.`;
   }
-  const received = ranking.reduce((sum, entry) => sum + entry.weight, 0);
-  return `Receives ${received.toFixed(2)} in all; an even share would be ${evenShare(view, focus.key).toFixed(2)}.`;
+  const [received, even] = [massOf(ranking), evenShare(view, focus.key)].map((mass) => mass.toFixed(2));
+  return `Receives ${received} in all; an even share would be ${even}.`;
 }
 
 // What a column would receive if every row spread evenly over what it can see.
@@ -71,8 +71,11 @@ function showReading(panel, reading) {
 
 // With nothing in focus: what this head was measured to do.
 function showPatterns(panel, patterns, kind, heading) {
-  const names = kind === 'cross' ? ['aligned', 'first', 'last', 'broad'] :
-      kind === 'encoder' ? ['previous', 'same', 'next', 'first', 'last', 'broad'] : ['previous', 'same', 'first', 'broad'];
+  const names = {
+    cross: ['aligned', 'first', 'last', 'broad'],
+    encoder: ['previous', 'same', 'next', 'first', 'last', 'broad'],
+    decoder: ['previous', 'same', 'first', 'broad'],
+  }[kind];
   panel.replaceChildren(
       element('h3', '', [heading]),
       element('p', '', [element('strong', '', [patterns.name]), ` \u2013 ${patternMeaning(patterns.name, kind)}.`]),

@@ -30,7 +30,8 @@ function clipped(text, length) {
 
 // A saved picture: the figure with a heading above and a note below, on the page's surface.
 function pictureOf(figure, heading, note) {
-  const width = Number(figure.getAttribute('width')) + 32;
+  const width = 32 + Math.ceil(Math.max(
+      Number(figure.getAttribute('width')), 1.1 * textWidth(heading, 16), textWidth(note, 12)));
   const height = Number(figure.getAttribute('height')) + 84;
   const content = figure.cloneNode(true);
   content.setAttribute('x', 16);
