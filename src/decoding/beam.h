@@ -7,15 +7,9 @@
 #include <vector>
 
 #include "decoding/stepper.h"
+#include "rapt/translator.h"
 
 namespace rapt::decoding {
-
-/// What the sum of log-probabilities of a hypothesis of |Y| tokens (EOS counts) is divided by.
-enum class LengthPenalty {
-  average,  ///< |Y|^alpha, as in Hugging Face transformers
-  paper,    ///< ((5 + |Y|) / 6)^alpha: Wu et al., "Google's Neural Machine Translation System", 2016, eq. 14; used by
-            ///< "Attention Is All You Need", section 6.1
-};
 
 /// When the search of a sentence ends, if not at its length limit. The names in brackets are the values of
 /// `early_stopping` in Hugging Face transformers with which it shares its results.

@@ -21,4 +21,42 @@ struct ElementsBlock {
   DropoutMask mask;
 };
 
+/// Rows of a layer normalisation (kernels/norm.h); all pointers are at the first of them. s is null when there is none,
+/// and then z is x.
+struct LayerNormBlock {
+  DType dtype = DType::f32;
+  int64_t first_row = 0;  ///< in the whole tensor, for the mask
+  int64_t rows = 0;
+  int64_t width = 0;
+  const void* x = nullptr;
+  const void* s = nullptr;
+  void* z = nullptr;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  double epsilon = 0;
+  void* y = nullptr;
+  void* mean = nullptr;
+  void* inverse_deviation = nullptr;
+  DropoutMask mask;
+};
+
+/// Rows of its gradient. residual and ds may be null; d_weight and d_bias are the partial sums of this block.
+struct LayerNormGradientBlock {
+  DType dtype = DType::f32;
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+  const void* z = nullptr;
+  const void* weight = nullptr;
+  const void* mean = nullptr;
+  const void* inverse_deviation = nullptr;
+  const void* dy = nullptr;
+  const void* residual = nullptr;
+  void* dx = nullptr;
+  void* ds = nullptr;
+  void* d_weight = nullptr;
+  void* d_bias = nullptr;
+  DropoutMask mask;
+};
+
 }  // namespace rapt::kernels

@@ -107,7 +107,7 @@ struct Keep {
   RAPT_INLINE F32 operator()(F32 v, int64_t i) const {
     U16 drawn;
     memcpy(&drawn, numbers + i, sizeof drawn);
-    return __builtin_convertvector(drawn, I32) >= threshold ? v * scale32 : F32{};
+    return reinterpret_cast<I32>(widen(drawn)) >= threshold ? v * scale32 : F32{};
   }
   RAPT_INLINE F64 operator()(F64 v, int64_t i) const {
     U16Half drawn;
