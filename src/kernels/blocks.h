@@ -18,7 +18,7 @@ struct ElementsBlock {
   void* result = nullptr;
   int64_t begin = 0;  ///< flat index of the first element, for the mask
   int64_t count = 0;
-  DropoutMask mask;
+  DropoutMask mask{};
 };
 
 /// Rows of a layer normalisation (kernels/norm.h); all pointers are at the first of them. s is null when there is none,
@@ -37,7 +37,7 @@ struct LayerNormBlock {
   void* y = nullptr;
   void* mean = nullptr;
   void* inverse_deviation = nullptr;
-  DropoutMask mask;
+  DropoutMask mask{};
 };
 
 /// Rows of its gradient. residual and ds may be null; d_weight and d_bias are the partial sums of this block.
@@ -56,7 +56,58 @@ struct LayerNormGradientBlock {
   void* ds = nullptr;
   void* d_weight = nullptr;
   void* d_bias = nullptr;
-  DropoutMask mask;
+  DropoutMask mask{};
+};
+
+/// Tokens of an embedding (kernels/embedding.h); ids, positions and y are at the first of them. positions is null when
+/// there are none.
+struct EmbeddingBlock {
+  DType table_type = DType::f32;
+  DType dtype = DType::f32;
+  int64_t first_token = 0;  ///< in the whole tensor, for the mask
+  int64_t tokens = 0;
+  int64_t width = 0;
+  const int32_t* ids = nullptr;
+  const void* table = nullptr;
+  double scale = 1;
+  const int32_t* positions = nullptr;
+  const void* position_table = nullptr;
+  void* y = nullptr;
+  DropoutMask mask{};
+};
+
+/// Some tokens of its gradient, in the order in which they are added; ids and dy are those of all tokens. No other
+/// block has tokens of the same ids.
+struct EmbeddingGradientBlock {
+  DType dtype = DType::f32;
+  const int32_t* order = nullptr;
+  int64_t tokens = 0;
+  int64_t width = 0;
+  const int32_t* ids = nullptr;
+  double scale = 1;
+  const void* dy = nullptr;
+  void* d_table = nullptr;
+  DropoutMask mask{};
+};
+
+/// What cross-entropy finds out about a row.
+struct RowLoss {
+  double loss = 0;
+  double negative_log_likelihood = 0;
+  bool correct = false;
+};
+
+/// Rows of a cross-entropy (kernels/cross_entropy.h); logits, targets and results are at the first of them.
+struct CrossEntropyBlock {
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t vocab = 0;
+  void* logits = nullptr;
+  const int32_t* targets = nullptr;
+  double smoothing = 0;
+  double gradient_scale = 0;     ///< 0: the logits stay
+  void* exponentials = nullptr;  ///< room for a row, f32 (f64); not used without gradient
+  RowLoss* results = nullptr;
 };
 
 }  // namespace rapt::kernels

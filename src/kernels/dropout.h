@@ -122,7 +122,7 @@ struct KeepAll {
   }
 };
 
-/// Dropout of a block of elements that are visited in rising order.
+/// Dropout of a block of elements, best visited in rising order.
 class DropoutStream {
  public:
   /// Elements that keep() can be asked for at once.
@@ -139,10 +139,11 @@ class DropoutStream {
 
  private:
   __attribute__((noinline)) void refill(int64_t begin, int64_t count) {
-    constexpr int64_t usual = longest_run / group_elements;  // more than is asked for when rows are short
+    constexpr int64_t ahead = longest_run / group_elements;  // when short rows follow each other
+    const bool follows = begin_ <= begin && begin <= end_;
     const int64_t first = begin / group_elements;
     const int64_t needed = (begin + count - 1) / group_elements + 1 - first;
-    const int64_t groups = needed > usual ? needed : usual;
+    const int64_t groups = follows && needed < ahead ? ahead : needed;
     fill_groups(mask_, first, groups, numbers_);
     begin_ = first * group_elements;
     end_ = begin_ + groups * group_elements;

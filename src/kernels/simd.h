@@ -119,8 +119,7 @@ RAPT_INLINE void store(F32 v, bf16* p) {
   const U32 u = reinterpret_cast<U32>(v);
   const U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const U32 quiet = (u >> 16) | 0x40u;
-  const I32 nan = (u & 0x7fffffffu) > 0x7f800000u;
-  const U32 bits = (reinterpret_cast<U32>(nan) & quiet) | (~reinterpret_cast<U32>(nan) & rounded);
+  const U32 bits = v != v ? quiet : rounded;
   const U16 half = __builtin_convertvector(bits, U16);
   memcpy(static_cast<void*>(p), &half, sizeof half);
 #endif
@@ -172,14 +171,23 @@ RAPT_INLINE F64 broadcast(double x) {
   return x - F64{};
 }
 
+/// The larger and the smaller one; b where a or b is NaN.
 RAPT_INLINE F32 max(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a > b ? a : b;
+#endif
 }
 RAPT_INLINE F64 max(F64 a, F64 b) {
   return a > b ? a : b;
 }
 RAPT_INLINE F32 min(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_min_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a < b ? a : b;
+#endif
 }
 RAPT_INLINE F64 min(F64 a, F64 b) {
   return a < b ? a : b;
