@@ -131,6 +131,11 @@ void add_train(CLI::App& app) {
                    "go on from the newest checkpoint in --output; what is not given is as it was");
   command.add_option("--recipe", options->request.recipe, recipe_help())->type_name("NAME");
   command.add_option("--threads", options->request.threads, "0: as many as the process may use")->type_name("INT");
+  command
+      .add_option("--gauge", options->request.gauge_seconds,
+                  "seconds to measure what the machine can do, for the per cents shown; 0: not measured")
+      ->type_name("NUMBER")
+      ->capture_default_str();
   for (const Setting& setting : training::settings()) add_setting(command, *options, setting);
   command
       .add_flag_callback(

@@ -56,7 +56,7 @@ Trainer::Trainer(const Recipe& recipe, RunRecord record, TrainerParts parts, Tra
       state_(std::move(state)),
       began_(Clock::now()),
       seconds_before_(state_.seconds),
-      saved_step_(state_.step) {}
+      saved_step_(state_.step > 0 ? state_.step : -1) {}
 
 Outcome Trainer::run() {
   std::optional<Ending> ending = ended();
