@@ -100,13 +100,12 @@ std::vector<CapturedAttention> TranslationModel::attention(const TranslatedPart&
   input.insert(input.begin(), model_->config().decoder_start);
   input.pop_back();
   AttentionCapture capture(std::move(kinds));
-  ctx_.trace = &capture;
+  const TraceScope scope(ctx_, capture);
   const auto one = [](const std::vector<std::int32_t>& ids) {
     return RaggedTokens{ids, Sequences({0, static_cast<std::int32_t>(ids.size())})};
   };
   const Ragged memory = model_->encode(ctx_, one(part.source));
   model_->decode(ctx_, one(input), &memory);
-  ctx_.trace = nullptr;
   return capture.captured();
 }
 

@@ -78,7 +78,8 @@ TEST_P(GoldenModel, LossAndGradientsAreThoseOfTransformers) {
     }
     ++compared;
   }
-  EXPECT_EQ(compared, static_cast<int>(gradients.size()));
+  // transformers does not learn the bias of the logits.
+  EXPECT_EQ(compared, static_cast<int>(gradients.size() - gradients.count("final_logits_bias")));
 }
 
 TEST_P(GoldenModel, ComesBackFromItsOwnFilesUnchanged) {
@@ -87,7 +88,6 @@ TEST_P(GoldenModel, ComesBackFromItsOwnFilesUnchanged) {
   std::map<std::string, Tensor> written;
   for (auto& [name, tensor] : checkpoint_tensors(*model)) written.emplace(name, tensor);
   for (const auto& [name, tensor] : original) {
-    if (name == "final_logits_bias") continue;  // all zeros: not a parameter
     ASSERT_TRUE(written.contains(name)) << name;
     ASSERT_TRUE(std::ranges::equal(written.at(name).values<float>(), tensor.values<float>())) << name;
   }
