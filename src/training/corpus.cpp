@@ -164,6 +164,7 @@ ParallelCorpus read_parallel_corpus(const Context& ctx, const ParallelFiles& fil
     chunk.push_back({reader.line(), reader.source(), reader.target()});
     if (chunk.size() == chunk_size) encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
   }
+  encode_chunk(ctx, chunk, encoder, options.max_length, corpus);
   const std::int64_t too_long = corpus.report.too_long;
   corpus.report = reader.report();
   corpus.report.too_long = too_long;

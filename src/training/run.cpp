@@ -159,6 +159,7 @@ Outcome run(const RunRequest& request, Observer& observer, const std::function<b
   } else {
     model.initialize(plan.recipe.seed);
   }
+  fs::create_directories(request.output);
   Journal journal(request.output / "train.jsonl", state.journal_bytes);
   observer.began({.recipe = plan.recipe,
                   .parameters = model.parameter_count(),
