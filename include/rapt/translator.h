@@ -9,11 +9,9 @@
 #include <vector>
 
 #include "rapt/error.h"
+#include "rapt/precision.h"
 
 namespace rapt {
-
-/// What products are computed in. Sums are always accumulated in float32.
-enum class Precision { f32, bf16 };
 
 struct TranslatorOptions {
   int threads = 0;  ///< 0: as many as the process may use

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/elementwise.h"
+#include "rapt/precision.h"
 #include "training/batching.h"
 #include "training/optimizer.h"
 #include "training/schedule.h"
@@ -32,11 +33,6 @@ struct VocabularyOptions {
   VocabularyType type = VocabularyType::bpe;
   int size = 8000;    ///< pieces, special tokens included; characters take as many as the text has
   bool joint = true;  ///< one vocabulary and one embedding for source and target
-};
-
-enum class Precision {
-  f32,
-  bf16,  ///< activations and products; master weights, moments and gradients of weights stay f32
 };
 
 /// What validations are compared by.

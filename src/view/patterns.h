@@ -6,10 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace rapt::view {
+#include "attention/trace.h"
 
-/// The three attentions of an encoder-decoder model; a language model has only the decoder's.
-enum class AttentionKind : std::uint8_t { encoder, decoder, cross };
+namespace rapt::view {
 
 /// "encoder", "decoder", "cross"
 std::string_view name_of(AttentionKind kind);
