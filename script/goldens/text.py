@@ -17,6 +17,7 @@ AutoTokenizer makes of them with what rapt does.
 usage: script/goldens/text.py [build/release/tests/test_text]
 """
 
+import contextlib
 import io
 import json
 import logging
@@ -225,11 +226,10 @@ GERMAN = ["ein Mann sitzt auf der Matte .", "der Hund läuft , die Katze schläf
 
 def marian_directories():
     """OPUS-like: rules of normalisation, unigram, ids of the models other than those of the vocabulary."""
-    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
-        rules.write("A0\t20\nFB01\t66 69\n2026\t2E 2E 2E\n")
-        rules.flush()
-        source = train(ENGLISH, 50, "unigram", normalization_rule_tsv=rules.name)
-        target = train(GERMAN, 60, "bpe", normalization_rule_tsv=rules.name)
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):  # the models keep the file's name
+        Path("rules.tsv").write_text("A0\t20\nFB01\t66 69\n2026\t2E 2E 2E\n")
+        source = train(ENGLISH, 50, "unigram", normalization_rule_tsv="rules.tsv")
+        target = train(GERMAN, 60, "bpe", normalization_rule_tsv="rules.tsv")
     joint = ["</s>", "<unk>"]
     for piece in [">>fra<<"] + pieces_of(source) + pieces_of(target):
         if piece not in joint and piece != "<s>":

@@ -24,7 +24,8 @@ Lines both(Lines lines, const Lines& more) {
 
 Lines texts() {
   Lines result = both(kEnglish, kGerman);
-  for (const auto& line : test::golden("bleu-tokenization.json")["lines"]) result.push_back(line);
+  const nlohmann::json golden = test::golden("bleu-tokenization.json")["lines"];
+  for (const auto& line : golden) result.push_back(line);
   return result;
 }
 

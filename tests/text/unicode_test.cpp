@@ -18,7 +18,8 @@ TEST(Unicode, WhitespaceIsThatOfPython) {
 }
 
 TEST(Unicode, TextsAreLoweredSplitStrippedAndNormalisedAsByPython) {
-  for (const auto& golden : test::golden("unicode.json")["texts"]) {
+  const nlohmann::json texts = test::golden("unicode.json")["texts"];
+  for (const auto& golden : texts) {
     const auto text = golden["text"].get<std::string>();
     const std::vector<std::string_view> words = split_words(text);
     EXPECT_EQ(to_lower(text), golden["lower"].get<std::string>());

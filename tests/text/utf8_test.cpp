@@ -27,7 +27,8 @@ TEST(Utf8, EveryCodePointComesBack) {
 }
 
 TEST(Utf8, InvalidSequencesAreReplacedAsPythonDoes) {
-  for (const auto& broken : test::golden("unicode.json")["broken"]) {
+  const nlohmann::json cases = test::golden("unicode.json")["broken"];
+  for (const auto& broken : cases) {
     const auto bytes = broken["bytes"].get<std::vector<unsigned char>>();
     const std::string text(bytes.begin(), bytes.end());
     EXPECT_EQ(replace_invalid_utf8(text), broken["replaced"].get<std::string>()) << broken;
