@@ -107,7 +107,7 @@ void append_items(const Span& s, int head, int heads, int kv_head, std::int32_t 
 
 /// Queries an item takes so that packing its keys and values is small beside its products.
 std::int32_t queries_per_item(int heads) {
-  constexpr int rows = 256;
+  constexpr int rows = 128;
   return std::max(1, rows / heads);
 }
 

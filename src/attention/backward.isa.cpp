@@ -7,8 +7,8 @@
 namespace rapt::attention::RAPT_ISA {
 namespace {
 
-constexpr long most_keys = 256;
-constexpr long most_rows = 64;
+constexpr long tile_keys = 128;
+constexpr long tile_rows = 64;
 
 template <typename S>
 struct Buffers {
@@ -34,8 +34,8 @@ struct Buffers {
 
   Buffers(const Call& call, const Item& item)
       : all_rows(rows_of(item)),
-        rows(at_most(all_rows, at_least(1, most_rows / item.heads) * item.heads)),
-        keys(at_most(tile_keys(call, most_keys), item.key_count)),
+        rows(at_most(all_rows, at_least(1, tile_rows / item.heads) * item.heads)),
+        keys(at_most(tile_keys, item.key_count)),
         d_key(call.d_key),
         d_value(call.d_value),
         dropout(call.drop_below > 0),
@@ -102,12 +102,8 @@ RAPT_INLINE void differentiate_row(const Call& call, const Buffers<S>& b, long b
 /// P D, dS and the tile's part of dQ, for rows [row, row + rows) of the tile.
 template <typename S>
 void block(const Call& call, const Item& item, Buffers<S>& b, const Tile& tile, long row, long rows) {
-  const auto seen_by = [&](long r) {
-    const Row at = row_of(item, tile.first_row + row + r);
-    return at_most(visible_keys(call, item, at.query) - tile.first_key, tile.keys);
-  };
-  const long seen = seen_by(rows - 1);
-  if (seen <= 0) return;
+  const long seen = seen_keys(call, item, tile.first_row + row + rows - 1, tile.first_key, tile.keys);
+  if (seen == 0) return;
   S* weights = b.weights + row * b.ld_keys;
   S* d_scores = b.d_scores + row * b.ld_keys;
   multiply<false>(rows, Product<S>{.a = b.queries + row * b.ld_query,
@@ -130,12 +126,10 @@ void block(const Call& call, const Item& item, Buffers<S>& b, const Tile& tile, 
   // Blocks of keys reach up to block_unit over the last visible key.
   const long end = round_up(seen, block_unit);
   for (long r = 0; r < rows; ++r) {
-    const Row at = row_of(item, tile.first_row + row + r);
-    const S log_sum_exp = static_cast<const S*>(call.log_sum_exp)[at.token * call.heads + at.head];
-    // A row without any finite score has no weights.
-    const S shift = log_sum_exp == static_cast<S>(-__builtin_inf()) ? -log_sum_exp : log_sum_exp;
-    differentiate_row(call, b, r, at_least(seen_by(r), 0), end, shift, b.delta[tile.first_row + row + r],
-                      weights + r * b.ld_keys, d_scores + r * b.ld_keys);
+    const long item_row = tile.first_row + row + r;
+    differentiate_row(call, b, r, seen_keys(call, item, item_row, tile.first_key, tile.keys), end,
+                      log_sum_exp_of<S>(call, row_of(item, item_row)), b.delta[item_row], weights + r * b.ld_keys,
+                      d_scores + r * b.ld_keys);
   }
   multiply<false>(rows, Product<S>{.a = d_scores,
                                    .lda = b.ld_keys,
@@ -185,14 +179,9 @@ void add_key_gradients(const Call& call, const Item& item, const Buffers<S>& b, 
 
 template <typename T, typename S>
 void row_tile(const Call& call, const Item& item, Buffers<S>& b, const Tile& tile) {
-  for (long r = 0; r < tile.rows; ++r) {
-    const Row at = row_of(item, tile.first_row + r);
-    pack_row(element<const T>(call.q, at.token, at.head, call.d_key), call.d_key, b.queries + r * b.ld_query);
-    pack_row(element<const T>(call.d_out, at.token, at.head, call.d_value), call.d_value, b.d_out + r * b.ld_value);
-  }
-  for (long row = 0; row < tile.rows; row += block_rows) {
-    block(call, item, b, tile, row, at_most(block_rows, tile.rows - row));
-  }
+  pack_queries<T>(call.q, item, tile.first_row, tile.rows, call.d_key, b.queries, b.ld_query);
+  pack_queries<T>(call.d_out, item, tile.first_row, tile.rows, call.d_value, b.d_out, b.ld_value);
+  for_blocks(tile.rows, [&](long row, long rows) { block(call, item, b, tile, row, rows); });
   add_key_gradients(call, item, b, tile);
 }
 

@@ -134,20 +134,57 @@ void pack(const T* source, long stride, long rows, long d, S* result, long ld) {
   for (long j = 0; j < rows; ++j) pack_row(source + j * stride, d, result + j * ld);
 }
 
+/// Elements of storage in the bits of one vector: two per lane for bf16, whose pairs are moved as one.
+template <typename T>
+constexpr long line_elements = sizeof(Vector<typename Simd<T>::Scalar>) / sizeof(T);
+
+/// The bits of the first `n` elements of a row, of line_elements when n is not less; zeros after.
+template <typename T>
+RAPT_INLINE Vector<T> load_line(const T* row, long n) {
+  Vector<T> line = {};
+  if (n >= line_elements<T>) {
+    memcpy(&line, static_cast<const void*>(row), sizeof line);
+  } else {
+    memcpy(&line, static_cast<const void*>(row), static_cast<unsigned long>(n) * sizeof(T));
+  }
+  return line;
+}
+
+/// One square of pack_transposed. Unless it is whole, rows and elements beyond `rows` and `d` count as zeros.
+template <bool whole, typename T, typename S>
+RAPT_INLINE void pack_square(const T* source, long stride, long rows, long d, S* result, long ld) {
+  constexpr int width = Simd<S>::width;
+  Vector<S> v[width];
+#pragma GCC unroll 16
+  for (int r = 0; r < width; ++r) {
+    const T* row = source + r * stride;
+    v[r] = whole || r < rows ? load_line(row, whole ? line_elements<T> : d) : Vector<S>{};
+  }
+  transpose<width / 2, S>(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < width; ++i) {
+    if constexpr (sizeof(T) == sizeof(S)) {
+      if (whole || i < d) store(v[i], result + i * ld);
+    } else {
+      const U32 pairs = reinterpret_cast<U32>(v[i]);
+      if (whole || 2 * i < d) store(reinterpret_cast<F32>(pairs << 16), result + 2 * i * ld);
+      if (whole || 2 * i + 1 < d) store(reinterpret_cast<F32>(pairs & 0xffff0000u), result + (2 * i + 1) * ld);
+    }
+  }
+}
+
 /// result[i, j] = row j of the source, element i; columns after the last row up to a whole vector are 0.
 template <typename T, typename S>
 void pack_transposed(const T* source, long stride, long rows, long d, S* result, long ld) {
   constexpr int width = Simd<S>::width;
   for (long j = 0; j < rows; j += width) {
-    for (long i = 0; i < d; i += width) {
-      Vector<S> v[width];
-#pragma GCC unroll 16
-      for (int r = 0; r < width; ++r) {
-        v[r] = j + r < rows ? load_at_most(source + (j + r) * stride + i, d - i) : Vector<S>{};
+    for (long i = 0; i < d; i += line_elements<T>) {
+      const T* square = source + j * stride + i;
+      if (rows - j >= width && d - i >= line_elements<T>) {
+        pack_square<true>(square, stride, width, line_elements<T>, result + i * ld + j, ld);
+      } else {
+        pack_square<false>(square, stride, rows - j, d - i, result + i * ld + j, ld);
       }
-      transpose<width / 2, S>(v);
-      const long used = at_most(width, d - i);
-      for (int r = 0; r < used; ++r) store(v[r], result + (i + r) * ld + j);
     }
   }
 }
@@ -269,23 +306,51 @@ RAPT_INLINE T* element(const Operand& operand, long token, long head, long d) {
   return static_cast<T*>(operand.data) + token * operand.stride + head * d;
 }
 
-/// Keys of one tile: a function of the widths alone, so that where tiles begin never depends on the batch.
-RAPT_INLINE long tile_keys(const Call& call, long most) {
-  const long elements = most * 128;
-  const long fitting = elements / at_least(call.d_key, call.d_value) / 16 * 16;
-  return at_most(most, at_least(fitting, 64));
+/// Of the keys [first_key, first_key + keys), those that row `row` of the item sees: the first so many.
+RAPT_INLINE long seen_keys(const Call& call, const Item& item, long row, long first_key, long keys) {
+  return at_least(0, at_most(visible_keys(call, item, row_of(item, row).query) - first_key, keys));
 }
 
-/// Begins to fetch what an item will read (or write): rows [token, token + rows), `count` elements each. Heads of one
-/// sequence lie strided in memory, which processors do not foresee, and short items spend their time waiting otherwise.
+/// The log-sum-exp of the forward pass as the shift that turns scores into weights: a row that saw nothing, or only
+/// scores of -inf, has no weights, which +inf gives and -inf would not.
+template <typename S>
+RAPT_INLINE S log_sum_exp_of(const Call& call, const Row& row) {
+  const S value = static_cast<const S*>(call.log_sum_exp)[row.token * call.heads + row.head];
+  const S infinity = static_cast<S>(__builtin_inf());
+  return value == -infinity ? infinity : value;
+}
+
+/// Calls function(row, count) for blocks of block_rows rows.
+template <typename Function>
+RAPT_INLINE void for_blocks(long rows, Function function) {
+  for (long row = 0; row < rows; row += block_rows) function(row, at_most(block_rows, rows - row));
+}
+
+/// Packs rows [row, row + rows) of the item from an operand that is indexed like the queries.
+template <typename T, typename S>
+RAPT_INLINE void pack_queries(const Operand& operand, const Item& item, long row, long rows, long d, S* result,
+                              long ld) {
+  for (long r = 0; r < rows; ++r) {
+    const Row at = row_of(item, row + r);
+    pack_row(element<const T>(operand, at.token, at.head, d), d, result + r * ld);
+  }
+}
+
+/// Begins to fetch `elements` elements.
+template <typename T, int write = 0>
+RAPT_INLINE void prefetch_row(const T* row, long elements) {
+  constexpr long per_line = 64 / sizeof(T);
+  for (long i = 0; i < elements; i += per_line) __builtin_prefetch(row + i, write);
+}
+
+/// Begins to fetch what an item will read (or write): rows [token, token + rows) from `head` on, `elements` each. Short
+/// items spend their time waiting otherwise.
 template <typename T, int write>
-RAPT_INLINE void prefetch(const Operand& operand, long token, long rows, long head, long d, long count) {
-  constexpr long line = 64;
+RAPT_INLINE void prefetch(const Operand& operand, long token, long rows, long head, long d, long elements) {
   // More than this is on its way before it is needed, or would push out what is in use.
   constexpr long most_rows = 64;
   for (long j = 0; j < at_most(rows, most_rows); ++j) {
-    const char* row = static_cast<const char*>(static_cast<const void*>(element<const T>(operand, token + j, head, d)));
-    for (long i = 0; i < count * static_cast<long>(sizeof(T)); i += line) __builtin_prefetch(row + i, write);
+    prefetch_row<T, write>(element<T>(operand, token + j, head, d), elements);
   }
 }
 template <typename T, int write = 0>

@@ -6,18 +6,22 @@
 namespace rapt::attention::RAPT_ISA {
 namespace {
 
-constexpr long most_keys = 512;
+/// Keys between two updates of the running maximum.
+constexpr long tile_keys = 512;
+/// Keys packed at a time, so that what is packed stays in the first-level cache. Weighted values are summed up by
+/// chunks. Both are fixed: a query's result depends on its own keys only, and decoding gives the bits of the full pass.
+constexpr long chunk_keys = 64;
 
 template <typename S>
 struct Buffers {
   long rows, keys, d_key, d_value;
   bool dropout;
-  long ld_keys, ld_query, ld_value;
+  long ld_keys, ld_chunk, ld_query, ld_value;
 
-  S* keys_transposed;  ///< [d_key, keys] of the tile
-  S* values;           ///< [keys, d_value] of the tile
-  S* queries;          ///< [block_rows, d_key]
-  S* scores;           ///< [block_rows, keys]: scaled products, then weights
+  S* queries;          ///< [rows, d_key]
+  S* keys_transposed;  ///< [d_key, chunk_keys]
+  S* values;           ///< [chunk_keys, d_value]
+  S* scores;           ///< [rows, keys] of the tile: products, then weights
   S* sums;             ///< [rows, d_value]: weighted values so far
   S* row_max;          ///< [rows]
   S* row_sum;          ///< [rows]
@@ -25,19 +29,20 @@ struct Buffers {
 
   Buffers(const Call& call, const Item& item)
       : rows(rows_of(item)),
-        keys(at_most(tile_keys(call, most_keys), item.key_count)),
+        keys(at_most(tile_keys, item.key_count)),
         d_key(call.d_key),
         d_value(call.d_value),
         dropout(call.drop_below > 0),
         ld_keys(leading<S>(keys)),
+        ld_chunk(leading<S>(at_most(chunk_keys, keys))),
         ld_query(leading<S>(d_key)),
         ld_value(leading<S>(d_value)) {}
 
   void carve(Carver& carver) {
-    keys_transposed = carver.take<S>(d_key * ld_keys);
-    values = carver.take<S>(keys * ld_value);
-    queries = carver.take<S>(block_rows * ld_query);
-    scores = carver.take<S>(block_rows * ld_keys);
+    queries = carver.take<S>(rows * ld_query);
+    keys_transposed = carver.take<S>(d_key * ld_chunk);
+    values = carver.take<S>(at_most(chunk_keys, keys) * ld_value);
+    scores = carver.take<S>(rows * ld_keys);
     sums = carver.take<S>(rows * ld_value);
     row_max = carver.take<S>(rows);
     row_sum = carver.take<S>(rows);
@@ -110,42 +115,59 @@ RAPT_INLINE void advance_row(const Call& call, const Buffers<S>& b, long row, S*
   b.row_sum[row] += exponentials(scores, seen, end, scale, shift);
 }
 
-/// Rows [row, row + rows) of the item against the packed tile of keys that begins at `first_key`.
+/// The products of all rows with the keys [first_key, first_key + keys), which lie at column `column` of the tile.
 template <typename T, typename S>
-void block(const Call& call, const Item& item, Buffers<S>& b, long row, long rows, long first_key, long keys) {
-  const auto seen_by = [&](long r) {
-    return at_most(visible_keys(call, item, row_of(item, row + r).query) - first_key, keys);
-  };
-  // Visibility grows from row to row: the last one says how much of the tile there is to compute.
-  const long seen = seen_by(rows - 1);
-  if (seen <= 0) return;
-  for (long r = 0; r < rows; ++r) {
-    const Row at = row_of(item, row + r);
-    pack_row(element<const T>(call.q, at.token, at.head, call.d_key), call.d_key, b.queries + r * b.ld_query);
-  }
-  multiply<false>(rows, Product<S>{.a = b.queries,
-                                   .lda = b.ld_query,
-                                   .b = b.keys_transposed,
-                                   .ldb = b.ld_keys,
-                                   .c = b.scores,
-                                   .ldc = b.ld_keys,
-                                   .depth = call.d_key,
-                                   .columns = seen});
-  if (b.dropout) b.mask.draw(call, item, row, rows, first_key, seen);
-  for (long r = 0; r < rows; ++r) {
-    S* scores = b.scores + r * b.ld_keys;
-    advance_row(call, b, row + r, scores, at_least(seen_by(r), 0), seen);
-    if (b.dropout) drop(call, b.mask, r, seen, scores);
-  }
-  multiply<false>(rows, Product<S>{.a = b.scores,
-                                   .lda = b.ld_keys,
-                                   .b = b.values,
-                                   .ldb = b.ld_value,
-                                   .c = b.sums + row * b.ld_value,
-                                   .ldc = b.ld_value,
-                                   .depth = seen,
-                                   .columns = call.d_value,
-                                   .accumulate = true});
+void score_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
+  pack_transposed(element<const T>(call.k, item.key_begin + first_key, item.kv_head, call.d_key), call.k.stride, keys,
+                  call.d_key, b.keys_transposed, b.ld_chunk);
+  for_blocks(b.rows, [&](long row, long rows) {
+    // Visibility never shrinks from row to row: the last one says how much there is to compute.
+    const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
+    if (seen == 0) return;
+    multiply<false>(rows, Product<S>{.a = b.queries + row * b.ld_query,
+                                     .lda = b.ld_query,
+                                     .b = b.keys_transposed,
+                                     .ldb = b.ld_chunk,
+                                     .c = b.scores + row * b.ld_keys + column,
+                                     .ldc = b.ld_keys,
+                                     .depth = call.d_key,
+                                     .columns = seen});
+  });
+}
+
+/// From scores to weights, for all rows of the tile.
+template <typename S>
+void softmax(const Call& call, const Item& item, Buffers<S>& b, long first_key, long keys) {
+  for_blocks(b.rows, [&](long row, long rows) {
+    const long end = seen_keys(call, item, row + rows - 1, first_key, keys);
+    if (end == 0) return;
+    if (b.dropout) b.mask.draw(call, item, row, rows, first_key, end);
+    for (long r = 0; r < rows; ++r) {
+      S* scores = b.scores + (row + r) * b.ld_keys;
+      advance_row(call, b, row + r, scores, seen_keys(call, item, row + r, first_key, keys), end);
+      if (b.dropout) drop(call, b.mask, r, end, scores);
+    }
+  });
+}
+
+/// Adds the weighted values of the keys [first_key, first_key + keys), which lie at column `column` of the tile.
+template <typename T, typename S>
+void add_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
+  pack(element<const T>(call.v, item.key_begin + first_key, item.kv_head, call.d_value), call.v.stride, keys,
+       call.d_value, b.values, b.ld_value);
+  for_blocks(b.rows, [&](long row, long rows) {
+    const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
+    if (seen == 0) return;
+    multiply<false>(rows, Product<S>{.a = b.scores + row * b.ld_keys + column,
+                                     .lda = b.ld_keys,
+                                     .b = b.values,
+                                     .ldb = b.ld_value,
+                                     .c = b.sums + row * b.ld_value,
+                                     .ldc = b.ld_value,
+                                     .depth = seen,
+                                     .columns = call.d_value,
+                                     .accumulate = true});
+  });
 }
 
 template <typename T, typename S>
@@ -173,16 +195,16 @@ void forward(const Call& call, const Item& item) {
   clear(b.row_sum, b.rows);
   for (long row = 0; row < b.rows; ++row) b.row_max[row] = static_cast<S>(-__builtin_inf());
 
-  const long end = visible_keys(call, item, item.first_query + item.queries - 1);
-  for (long first_key = 0; first_key < end; first_key += b.keys) {
-    const long keys = at_most(b.keys, end - first_key);
-    const long token = item.key_begin + first_key;
-    pack_transposed(element<const T>(call.k, token, item.kv_head, call.d_key), call.k.stride, keys, call.d_key,
-                    b.keys_transposed, b.ld_keys);
-    pack(element<const T>(call.v, token, item.kv_head, call.d_value), call.v.stride, keys, call.d_value, b.values,
-         b.ld_value);
-    for (long row = 0; row < b.rows; row += block_rows) {
-      block<T>(call, item, b, row, at_most(block_rows, b.rows - row), first_key, keys);
+  pack_queries<T>(call.q, item, 0, b.rows, call.d_key, b.queries, b.ld_query);
+  const long end = seen_keys(call, item, b.rows - 1, 0, item.key_count);
+  for (long tile = 0; tile < end; tile += tile_keys) {
+    const long keys = at_most(tile_keys, end - tile);
+    for (long j = 0; j < keys; j += chunk_keys) {
+      score_chunk<T>(call, item, b, tile + j, at_most(chunk_keys, keys - j), j);
+    }
+    softmax(call, item, b, tile, keys);
+    for (long j = 0; j < keys; j += chunk_keys) {
+      add_chunk<T>(call, item, b, tile + j, at_most(chunk_keys, keys - j), j);
     }
   }
   finish<T>(call, item, b);
