@@ -119,7 +119,7 @@ RAPT_INLINE void advance_row(const Call& call, const Buffers<S>& b, long row, S*
 template <typename T, typename S>
 void score_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
   pack_transposed(element<const T>(call.k, item.key_begin + first_key, item.kv_head, call.d_key), call.k.stride, keys,
-                  item.key_count - first_key, call.d_key, b.keys_transposed, b.ld_chunk);
+                  call.d_key, b.keys_transposed, b.ld_chunk);
   for_blocks(b.rows, [&](long row, long rows) {
     // Visibility never shrinks from row to row: the last one says how much there is to compute.
     const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
@@ -154,7 +154,7 @@ void softmax(const Call& call, const Item& item, Buffers<S>& b, long first_key, 
 template <typename T, typename S>
 void add_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
   pack(element<const T>(call.v, item.key_begin + first_key, item.kv_head, call.d_value), call.v.stride, keys,
-       item.key_count - first_key, call.d_value, b.values, b.ld_value);
+       call.d_value, b.values, b.ld_value);
   for_blocks(b.rows, [&](long row, long rows) {
     const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
     if (seen == 0) return;
@@ -196,7 +196,7 @@ void forward(const Call& call, const Item& item) {
   for (long row = 0; row < b.rows; ++row) b.row_max[row] = static_cast<S>(-__builtin_inf());
 
   pack_queries<T>(call.q, item, 0, b.rows, call.d_key, b.queries, b.ld_query);
-  const long end = item.queries > 0 ? seen_keys(call, item, b.rows - 1, 0, item.key_count) : 0;
+  const long end = seen_keys(call, item, b.rows - 1, 0, item.key_count);
   for (long tile = 0; tile < end; tile += tile_keys) {
     const long keys = at_most(tile_keys, end - tile);
     for (long j = 0; j < keys; j += chunk_keys) {

@@ -40,7 +40,7 @@ RAPT_INLINE void write_weights(const Call& call, S* scores, long seen, S log_sum
 template <typename T, typename S>
 void write_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys) {
   pack_transposed(element<const T>(call.k, item.key_begin + first_key, item.kv_head, call.d_key), call.k.stride, keys,
-                  item.key_count - first_key, call.d_key, b.keys_transposed, b.ld_keys);
+                  call.d_key, b.keys_transposed, b.ld_keys);
   for_blocks(rows_of(item), [&](long row, long rows) {
     pack_queries<T>(call.q, item, row, rows, call.d_key, b.queries, b.ld_query);
     multiply<false>(rows, Product<S>{.a = b.queries,
