@@ -112,6 +112,7 @@ def golden(model, arguments, inputs, targets, smoothing):
     logits = torch.cat([model(**a).logits[0] for a in arguments])
     flat_targets = torch.tensor([i for sequence in targets for i in sequence])
     loss = smoothed_cross_entropy(logits, flat_targets, smoothing)
+    model.zero_grad()  # a model that was trained a little still has its last gradients
     loss.backward()
     gradients = {
         f"gradient.{name}": parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "core/dtype.h"
 #include "core/error.h"
@@ -51,6 +52,16 @@ struct Columns {
 class Tensor {
  public:
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor& operator=(const Tensor&) = default;
+  /// What is moved from becomes undefined.
+  Tensor(Tensor&& other) noexcept { swap(other); }
+  Tensor& operator=(Tensor&& other) noexcept {
+    Tensor taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  ~Tensor() = default;
   /// Storage that somebody else provides; `keep` holds it alive.
   Tensor(std::shared_ptr<void> keep, void* data, Shape shape, DType dtype, bool read_only = false)
       : keep_(std::move(keep)), data_(data), shape_(shape), dtype_(dtype), read_only_(read_only) {}
@@ -115,6 +126,15 @@ class Tensor {
     require(wanted == dtype_, "tensor holds {}, not {}", name_of(dtype_), name_of(wanted));
   }
   void check_writable() const { require(!read_only_, "tensor is mapped from a file and cannot be written"); }
+
+  void swap(Tensor& other) noexcept {
+    std::swap(keep_, other.keep_);
+    std::swap(data_, other.data_);
+    std::swap(spare_, other.spare_);
+    std::swap(shape_, other.shape_);
+    std::swap(dtype_, other.dtype_);
+    std::swap(read_only_, other.read_only_);
+  }
 
   std::shared_ptr<void> keep_;
   void* data_ = nullptr;

@@ -23,7 +23,7 @@ bool better(const Continuation& a, const Continuation& b) {
 }
 
 void check_options(const BeamOptions& options, std::int32_t vocab) {
-  require(options.beam >= 1, "beam: expected at least 1, found {}", options.beam);
+  check_range("beam", options.beam, 1, 65536);
   require(options.nbest >= 1 && options.nbest <= options.beam, "nbest: expected 1 to {} (the beam), found {}",
           options.beam, options.nbest);
   check_range("alpha", options.alpha.value_or(0), -100, 100);
@@ -46,7 +46,7 @@ class Rules {
     alpha_ = options.alpha.value_or(options.length_penalty == LengthPenalty::average ? 1.0 : 0.6);
     masked_ = options.forbidden;
     std::ranges::sort(masked_);
-    masked_.erase(std::ranges::unique(masked_).begin(), masked_.end());
+    masked_.erase(std::unique(masked_.begin(), masked_.end()), masked_.end());
     masked_and_eos_ = masked_;
     masked_and_eos_.push_back(options.eos);
     std::ranges::sort(masked_and_eos_);
@@ -271,6 +271,7 @@ std::vector<std::vector<Hypothesis>> beam_search(Context& ctx, Stepper& stepper,
     rows = std::move(next);
   }
   std::vector<std::vector<Hypothesis>> result;
+  result.reserve(sentences.size());
   for (Sentence& sentence : sentences) result.push_back(std::move(sentence).best());
   return result;
 }

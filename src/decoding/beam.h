@@ -7,15 +7,9 @@
 #include <vector>
 
 #include "decoding/stepper.h"
+#include "rapt/translator.h"
 
 namespace rapt::decoding {
-
-/// What the sum of log-probabilities of a hypothesis of |Y| tokens (EOS counts) is divided by.
-enum class LengthPenalty {
-  average,  ///< |Y|^alpha, as in Hugging Face transformers
-  paper,    ///< ((5 + |Y|) / 6)^alpha: Wu et al., "Google's Neural Machine Translation System", 2016, eq. 14; used by
-            ///< "Attention Is All You Need", section 6.1
-};
 
 /// When the search of a sentence ends, if not at its length limit. The names in brackets are the values of
 /// `early_stopping` in Hugging Face transformers with which it shares its results.
@@ -35,11 +29,13 @@ struct BeamOptions {
   std::int32_t eos = -1;                           ///< must be set
   std::vector<std::int32_t> forbidden = {};        ///< tokens never written; they still count in the softmax
   std::optional<std::int32_t> bos = std::nullopt;  ///< forced to be the first token written, at log-probability 0
-  bool force_eos = false;                ///< the last token before the length limit is EOS, at log-probability 0
-  std::int32_t min_length = 0;           ///< tokens before EOS; the length limit goes before it
-  double max_length_factor = 0;          ///< a sentence gets at most factor * its source tokens + offset tokens, EOS
-  std::int32_t max_length_offset = 512;  ///< included, rounded down, never less than 1, ...
-  std::int32_t max_length = 512;         ///< ... never more than this, and never more than the model holds
+  bool force_eos = false;       ///< the last token before the length limit is EOS, at log-probability 0
+  std::int32_t min_length = 0;  ///< tokens before EOS, if the length limit allows
+  /// The length limit of a sentence, EOS included: factor * (tokens of its source) + offset, rounded down, at least 1,
+  /// at most max_length, and what the model holds.
+  double max_length_factor = 0;
+  std::int32_t max_length_offset = 512;
+  std::int32_t max_length = 512;
 };
 
 /// One translation of one sentence.

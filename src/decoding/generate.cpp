@@ -104,6 +104,7 @@ std::vector<Generation> generate(Context& ctx, Stepper& stepper, const RaggedTok
     tokens = regroup(stepper, texts, live);
   }
   std::vector<Generation> result;
+  result.reserve(texts.size());
   for (const Text& text : texts) {
     result.push_back(
         {{text.tokens.begin() + static_cast<std::ptrdiff_t>(text.prompt), text.tokens.end()}, text.finish});

@@ -96,8 +96,9 @@ std::int32_t LogitRow::first_token(std::size_t index) {
 std::vector<ScoredToken> LogitRow::top(std::int64_t count) const {
   std::vector<ScoredToken> tokens = collect(threshold_for(count));
   const auto kept = std::min<std::int64_t>(count, static_cast<std::int64_t>(tokens.size()));
-  std::partial_sort(tokens.begin(), tokens.begin() + kept, tokens.end(), before);
+  if (kept > 0) std::ranges::nth_element(tokens, tokens.begin() + (kept - 1), before);
   tokens.resize(static_cast<std::size_t>(kept));
+  std::ranges::sort(tokens, before);
   return tokens;
 }
 

@@ -358,6 +358,12 @@ std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, 
   return model;
 }
 
+void write_model(const Transformer& model, DirectoryWriter& writer) {
+  writer.add_file("config.json", config_text(model.config()));
+  writer.add_file("generation_config.json", generation_config_text(model.config()));
+  writer.add_file("model.safetensors", [&](OutputFile& file) { write_safetensors(file, checkpoint_tensors(model)); });
+}
+
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file) {
   Filler(model, tensors, file).run();
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "families/family.h"
+#include "formats/directory.h"
 #include "formats/safetensors.h"
 #include "model/transformer.h"
 
@@ -20,6 +21,9 @@ ModelConfig read_config(const std::filesystem::path& directory);
 /// is used exactly once and every parameter is filled: throws Error naming the tensor, its shape and what config.json
 /// asks for.
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype = DType::f32);
+
+/// Adds config.json, generation_config.json and model.safetensors (f32) to a checkpoint directory.
+void write_model(const Transformer& model, DirectoryWriter& writer);
 
 /// config.json, generation_config.json as transformers reads them.
 std::string config_text(const ModelConfig& config);

@@ -3,17 +3,18 @@
 namespace rapt {
 namespace {
 
+/// transformers 5 groups under rope_parameters what earlier versions have as rotary_emb_base and rotary_pct.
 void read(const JsonObject& json, ModelConfig& config) {
-  // transformers 5 groups what earlier versions had as rotary_emb_base and rotary_pct.
+  constexpr NumberRange positive{.min = 0, .exclude_min = true};
+  constexpr NumberRange fraction{.min = 0, .max = 1, .exclude_min = true};
+  config.rotary_base = json.find_number("rotary_emb_base", positive).value_or(10000);
+  config.rotary_fraction = json.find_number("rotary_pct", fraction).value_or(0.25);
   if (const auto rope = json.find_object("rope_parameters")) {
-    config.rotary_base = rope->find_number("rope_theta", {.min = 0, .exclude_min = true}).value_or(10000);
-    config.rotary_fraction =
-        rope->find_number("partial_rotary_factor", {.min = 0, .max = 1, .exclude_min = true}).value_or(0.25);
+    config.rotary_base = rope->find_number("rope_theta", positive).value_or(config.rotary_base);
+    config.rotary_fraction = rope->find_number("partial_rotary_factor", fraction).value_or(config.rotary_fraction);
     if (rope->find_text("rope_type").value_or("default") != "default") rope->refuse("rope_type", "\"default\"");
-  } else {
-    config.rotary_base = json.find_number("rotary_emb_base", {.min = 0, .exclude_min = true}).value_or(10000);
-    config.rotary_fraction = json.find_number("rotary_pct", {.min = 0, .max = 1, .exclude_min = true}).value_or(0.25);
   }
+  config.embedding_dropout = config.dropout;
 }
 
 void write(const ModelConfig& config, OrderedJson& json) {
@@ -67,11 +68,7 @@ const Family gpt_neox{
                   {"is_encoder_decoder", false}},
     .irrelevant = {"_name_or_path", "architectures", "classifier_dropout", "dtype", "torch_dtype", "initializer_range",
                    "model_type", "transformers_version", "use_cache"},
-    .read =
-        [](const JsonObject& json, ModelConfig& config) {
-          read(json, config);
-          config.embedding_dropout = config.dropout;
-        },
+    .read = read,
     .write = write,
     .tensors = {{"gpt_neox.embed_in.weight", {"embedding.weight"}},
                 {"gpt_neox.layers.{}.input_layernorm", {"decoder.{}.self_attention_norm"}},

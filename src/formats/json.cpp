@@ -66,7 +66,7 @@ class Builder {
     const auto [member, is_new] = members.try_emplace(std::move(name));
     level.member = &member->second;
     level.key = &member->first;
-    require(is_new, "{}: \"{}\": the key is given twice in one object", file_, path());
+    if (!is_new) fail("{}: \"{}\": the key is given twice in one object", file_, path());
     return true;
   }
 
@@ -93,7 +93,9 @@ class Builder {
   }
 
   bool open(Json value) {
-    require(open_.size() < limits_.depth, "{}: \"{}\": nested deeper than {} levels", file_, path(), limits_.depth);
+    if (open_.size() >= limits_.depth) {
+      fail("{}: \"{}\": nested deeper than {} levels", file_, path(), limits_.depth);
+    }
     open_.push_back({.value = place(std::move(value))});
     return true;
   }

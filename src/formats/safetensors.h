@@ -29,7 +29,7 @@ struct SafetensorsOptions {
 ///
 /// Throws Error for everything the format forbids (overlaps, holes, bytes that belong to no tensor, sizes that
 /// contradict shape and type, a name given twice), for types other than F64, F32, F16, BF16, I64, I32 and U8, and
-/// beyond these limits: 100,000,000 bytes of header, 262,144 tensors, 1,024 bytes of name, 6 dimensions. Files of other
+/// beyond these limits: 100,000,000 bytes of header, 131,072 tensors, 1,024 bytes of name, 6 dimensions. Files of other
 /// formats under this name are told apart (a PyTorch archive, a Git LFS pointer, a web page, GGUF, gzip).
 Safetensors read_safetensors(const std::filesystem::path& file, const SafetensorsOptions& options = {});
 

@@ -18,14 +18,16 @@ struct Leaf {
   std::string name;
   Tensor value;
   std::function<Tensor()> gradient;
+  std::function<void()> clear;
   std::function<void()> changed = [] {};
 };
 
 inline Leaf leaf(std::string name, const Var& x) {
-  return {std::move(name), x.value(), [x] { return x.gradient(); }};
+  return {std::move(name), x.value(), [x] { return x.gradient(); }, [x] { (void)x.take_gradient(); }};
 }
 inline Leaf leaf(std::string name, const WeightPtr& w) {
-  return {std::move(name), w->value(), [w] { return w->gradient(); }, [w] { w->changed(); }};
+  return {std::move(name), w->value(), [w] { return w->gradient(); }, [w] { w->clear_gradient(); },
+          [w] { w->changed(); }};
 }
 
 inline void fill_random(const Tensor& tensor, std::uint64_t seed, double deviation = 1) {
@@ -61,6 +63,7 @@ inline void check_gradients(const std::vector<Leaf>& leaves, const std::function
     return sum;
   };
 
+  for (const Leaf& leaf : leaves) leaf.clear();
   Tape tape;
   ctx.tape = &tape;
   ctx.random.start_step(1);
@@ -72,7 +75,7 @@ inline void check_gradients(const std::vector<Leaf>& leaves, const std::function
 
   for (const Leaf& leaf : leaves) {
     ASSERT_TRUE(leaf.gradient().defined()) << leaf.name << " received no gradient";
-    const Tensor gradient = leaf.gradient().clone();
+    const Tensor gradient = leaf.gradient();
     double scale = 0;
     for (const double g : gradient.values<double>()) scale = std::max(scale, std::abs(g));
     for (std::int64_t i = 0; i < leaf.value.count(); ++i) {

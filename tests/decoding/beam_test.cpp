@@ -339,6 +339,7 @@ TEST(BeamSearch, OptionsThatMakeNoSenseAreErrorsThatNameThem) {
   const std::pair<const char*, BeamOptions> cases[] = {
       {"beam:", {.beam = 0, .eos = eos}},
       {"beam:", {.beam = -3, .eos = eos}},
+      {"beam:", {.beam = std::numeric_limits<std::int32_t>::max(), .eos = eos}},
       {"nbest:", {.beam = 4, .nbest = 5, .eos = eos}},
       {"nbest:", {.nbest = 0, .eos = eos}},
       {"alpha:", {.alpha = nan, .eos = eos}},

@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "formats/faults.h"
 #include "formats/scratch.h"
@@ -39,9 +39,9 @@ TEST(MappedFile, OpeningDoesNotRead) {
   const Scratch scratch;
   put(scratch / "large", "");
   fs::resize_file(scratch / "large", std::uintmax_t{1} << 34);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const auto file = MappedFile::open(scratch / "large");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(100));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 20);
   EXPECT_EQ(file->bytes().size(), std::size_t{1} << 34);
   EXPECT_EQ(file->bytes().back(), std::byte{0});
 }

@@ -7,8 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -17,11 +20,17 @@
 
 namespace rapt {
 
+/// Where syncing costs nothing, if there is such a place: in memory.
+inline std::filesystem::path fast_directory() {
+  const std::filesystem::path memory = "/dev/shm";
+  return access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
+}
+
 /// A directory that lives as long as a test.
 class Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "rapt-test-XXXXXX").string();
+  explicit Scratch(const std::filesystem::path& where = fast_directory()) {
+    std::string name = where / "rapt-test-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) throw Error("no temporary directory");
     path_ = name;
   }
@@ -38,8 +47,10 @@ class Scratch {
   std::filesystem::path path_;
 };
 
-/// Plain writing, so that what is tested does not test itself.
+/// Plain writing, so that what is tested does not test itself. A file that is truncated to be written again may be
+/// flushed to the disk when it is closed, which takes long; so regular files are made anew.
 inline void put(const std::filesystem::path& path, std::string_view bytes) {
+  if (std::filesystem::is_regular_file(path)) std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
@@ -53,9 +64,8 @@ inline std::ptrdiff_t count_names(const std::filesystem::path& directory) {
   return std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator());
 }
 
-/// Whether `action` throws Error with a one-line message that holds every one of `parts`.
-template <typename Action, typename... Parts>
-testing::AssertionResult refuses(Action action, const Parts&... parts) {
+inline testing::AssertionResult refuses_with(const std::function<void()>& action,
+                                             std::initializer_list<std::string_view> parts) {
   std::string message;
   try {
     action();
@@ -63,9 +73,16 @@ testing::AssertionResult refuses(Action action, const Parts&... parts) {
   } catch (const Error& error) {
     message = error.what();
   }
-  const bool found = (... && (message.find(parts) != std::string::npos));
-  const bool printable = message.find_first_of("\n\r\x1b") == std::string::npos && message.size() < 2000;
-  return found && printable ? testing::AssertionSuccess() : testing::AssertionFailure() << "message: " << message;
+  const bool one_line = message.find_first_of("\n\r\x1b") == std::string::npos && message.size() < 2000;
+  const bool found =
+      std::ranges::all_of(parts, [&](std::string_view part) { return message.find(part) != std::string::npos; });
+  return one_line && found ? testing::AssertionSuccess() : testing::AssertionFailure() << "message: " << message;
+}
+
+/// Whether `action` throws Error with a one-line message that holds every one of `parts`.
+template <typename... Parts>
+testing::AssertionResult refuses(const std::function<void()>& action, Parts... parts) {
+  return refuses_with(action, {std::string_view(parts)...});
 }
 
 /// Runs `action` in a child process, which ends with the status it returns; gives the child's id.
