@@ -99,8 +99,8 @@ TEST_P(Training, RefusesTextWithNothingToLearn) {
        std::vector<Lines>{{}, {""}, {" ", "   "}, {"\u2581", " \u2581 "}, {"a\u2585"}, {"", "\u2585"}}) {
     EXPECT_EQ(error(lines, 20), "there is no text to learn a vocabulary from");
   }
-  for (const std::string line :
-       {"a", "\t", "</s>", "<unk>", std::string("\0", 1).c_str(), "\u0301", "\ufdd0", "aaaaaaa"}) {
+  const Lines hardly_anything{"a", "\t", "</s>", "<unk>", std::string(1, '\0'), "\u0301", "\ufdd0", "aaaaaaa"};
+  for (const std::string& line : hardly_anything) {
     EXPECT_TRUE(test::contains(error({line}, 100), "the largest possible is")) << line;
   }
 }
