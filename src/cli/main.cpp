@@ -1,8 +1,30 @@
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "cli/bench.h"
+#include "cli/evaluate.h"
+#include "cli/generate.h"
+#include "cli/inspect.h"
+#include "cli/train.h"
+#include "cli/translate.h"
 
 int main(int argc, char** argv) {
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};
   app.require_subcommand(1);
-  CLI11_PARSE(app, argc, argv);
+  rapt::add_train(app);
+  rapt::add_translate(app);
+  rapt::add_evaluate(app);
+  rapt::add_generate(app);
+  rapt::add_inspect(app);
+  rapt::add_bench(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "rapt: %s\n", error.what());
+    return 1;
+  }
   return 0;
 }

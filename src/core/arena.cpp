@@ -36,7 +36,10 @@ struct Arena::Pool {
 Arena::Arena() : pool_(std::make_shared<Pool>()) {}
 
 Tensor Arena::allocate(Shape shape, DType dtype) {
-  const std::size_t size = round_up(static_cast<std::size_t>(shape.count()) * size_of(dtype));
+  const std::size_t bytes = static_cast<std::size_t>(shape.count()) * size_of(dtype);
+  std::size_t wanted = bytes;
+  if (shape.rank() > 1 && shape[0] > 0) wanted += bytes / static_cast<std::size_t>(shape[0]) * (row_multiple - 1);
+  const std::size_t size = round_up(wanted);
   auto& blocks = pool_->free[size];
   void* data = nullptr;
   if (blocks.empty()) {
@@ -47,7 +50,7 @@ Tensor Arena::allocate(Shape shape, DType dtype) {
     blocks.pop_back();
   }
   std::shared_ptr<void> keep(data, [pool = pool_, size](void* block) { pool->free[size].push_back(block); });
-  return {std::move(keep), data, shape, dtype};
+  return {std::move(keep), data, shape, dtype, size - bytes};
 }
 
 std::size_t Arena::reserved() const {

@@ -12,8 +12,10 @@ namespace rapt {
 /// Context. Tensors may outlive the arena.
 class Arena {
  public:
+  static constexpr std::int64_t row_multiple = 64;
+
   Arena();
-  /// Not initialised, 64-byte aligned.
+  /// Not initialised, 64-byte aligned. Matrices get spare room (Tensor::spare) for `row_multiple` - 1 more rows.
   Tensor allocate(Shape shape, DType dtype);
   /// Bytes taken from the system so far.
   std::size_t reserved() const;

@@ -100,8 +100,18 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   Tensor result = *this;
   result.shape_ = Shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(shape_.rank())));
   const std::int64_t row = dim(0) > 0 ? count() / dim(0) : 0;
+  if (end != dim(0)) result.spare_ = 0;
   result.data_ = static_cast<std::byte*>(data_) + static_cast<std::size_t>(begin * row) * size_of(dtype_);
   return result;
+}
+
+Columns Tensor::columns(std::int64_t begin, std::int64_t end) const {
+  require(shape_.rank() == 2 && 0 <= begin && begin <= end && end <= dim(1), "columns {} to {} of a tensor {}", begin,
+          end, shape_.text());
+  const std::size_t size = size_of(dtype_);
+  return {.data = static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * size,
+          .row_bytes = static_cast<std::size_t>(dim(1)) * size,
+          .bytes = static_cast<std::size_t>(end - begin) * size};
 }
 
 Tensor Tensor::to(DType dtype) const {

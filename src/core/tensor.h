@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "core/dtype.h"
 #include "core/error.h"
@@ -38,14 +39,35 @@ class Shape {
   int rank_ = 0;
 };
 
+/// A range of columns of a matrix, to read.
+struct Columns {
+  const std::byte* data = nullptr;  ///< of row 0
+  std::size_t row_bytes = 0;        ///< from one row of the matrix to the next
+  std::size_t bytes = 0;            ///< of one row of the range
+  const std::byte* row(std::int64_t index) const { return data + static_cast<std::size_t>(index) * row_bytes; }
+};
+
 /// A typed, shaped, contiguous, row-major view of shared storage. Copying a Tensor copies the handle, not the elements.
 /// Storage is owned, recycled by an Arena, or mapped from a file (then read-only).
 class Tensor {
  public:
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor& operator=(const Tensor&) = default;
+  /// What is moved from becomes undefined.
+  Tensor(Tensor&& other) noexcept { swap(other); }
+  Tensor& operator=(Tensor&& other) noexcept {
+    Tensor taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  ~Tensor() = default;
   /// Storage that somebody else provides; `keep` holds it alive.
   Tensor(std::shared_ptr<void> keep, void* data, Shape shape, DType dtype, bool read_only = false)
       : keep_(std::move(keep)), data_(data), shape_(shape), dtype_(dtype), read_only_(read_only) {}
+  /// Writable storage with `spare` more bytes behind the last element, of no defined content.
+  Tensor(std::shared_ptr<void> keep, void* data, Shape shape, DType dtype, std::size_t spare)
+      : keep_(std::move(keep)), data_(data), spare_(spare), shape_(shape), dtype_(dtype) {}
 
   /// Owned storage, 64-byte aligned, not initialised.
   static Tensor empty(Shape shape, DType dtype);
@@ -62,6 +84,9 @@ class Tensor {
   std::int64_t count() const { return shape_.count(); }
   std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
   bool read_only() const { return read_only_; }
+  /// Bytes of the storage behind the last element that belong to nobody else; a matrix product may use them to round
+  /// its number of rows up.
+  std::size_t spare() const { return spare_; }
 
   /// The elements, to read. Throws when T is not the tensor's type.
   template <typename T>
@@ -90,6 +115,8 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// Rows [begin, end) of the outermost axis, without a copy.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
+  /// Columns [begin, end) of a matrix, without a copy.
+  Columns columns(std::int64_t begin, std::int64_t end) const;
   /// Owned copy, converted to `dtype` (f64, f32, bf16 and f16 as source; f64, f32 and bf16 as result).
   Tensor to(DType dtype) const;
   Tensor clone() const;
@@ -100,8 +127,18 @@ class Tensor {
   }
   void check_writable() const { require(!read_only_, "tensor is mapped from a file and cannot be written"); }
 
+  void swap(Tensor& other) noexcept {
+    std::swap(keep_, other.keep_);
+    std::swap(data_, other.data_);
+    std::swap(spare_, other.spare_);
+    std::swap(shape_, other.shape_);
+    std::swap(dtype_, other.dtype_);
+    std::swap(read_only_, other.read_only_);
+  }
+
   std::shared_ptr<void> keep_;
   void* data_ = nullptr;
+  std::size_t spare_ = 0;
   Shape shape_;
   DType dtype_ = DType::f32;
   bool read_only_ = false;

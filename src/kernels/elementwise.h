@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/context.h"
+#include "kernels/activation.h"
 
 namespace rapt::kernels {
 
@@ -16,10 +17,6 @@ void accumulate(const Context& ctx, const Tensor& sum, const Tensor& addend);
 void scale(const Context& ctx, const Tensor& y, double factor);
 
 void fill_zero(const Context& ctx, const Tensor& y);
-
-/// The activations of feed-forward layers. gelu: exact, with erf; gelu_tanh: the tanh approximation ("gelu_new");
-/// silu: x * sigmoid(x) ("swish").
-enum class Activation { relu, gelu, gelu_tanh, silu };
 
 /// y = dropout(activation(x)); y may be x.
 void activation_forward(const Context& ctx, Activation activation, const Tensor& x, const Dropout& dropout,

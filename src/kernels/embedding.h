@@ -14,9 +14,9 @@ struct Embedding {
   std::span<const std::int32_t> ids;
   Tensor table;
   double scale = 1;
-  std::span<const std::int32_t> positions;
-  Tensor position_table;  ///< may be undefined: no positions are added
-  Dropout dropout;        ///< element index of the mask: token * width + column
+  std::span<const std::int32_t> positions{};
+  Tensor position_table{};  ///< may be undefined: no positions are added
+  Dropout dropout{};        ///< element index of the mask: token * width + column
   Tensor y;
 };
 void embedding_forward(const Context& ctx, const Embedding& embedding);

@@ -89,10 +89,21 @@ RAPT_INLINE F64 load(const double* p) {
   memcpy(&v, p, sizeof v);
   return v;
 }
+/// 16-bit lanes to 32 bits. (GCC 12 takes several instructions for a conversion that these do in one; and it takes the
+/// operands of unmasked AVX-512 intrinsics for uninitialised, hence the masks of all lanes.)
+RAPT_INLINE U32 widen(U16 v) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<U32>(_mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(v)));
+#elif RAPT_LANES == 8 && defined(__AVX2__)
+  return reinterpret_cast<U32>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(v)));
+#else
+  return __builtin_convertvector(v, U32);
+#endif
+}
 RAPT_INLINE F32 load(const bf16* p) {
   U16 half;
   memcpy(&half, p, sizeof half);
-  return reinterpret_cast<F32>(__builtin_convertvector(half, U32) << 16);
+  return reinterpret_cast<F32>(widen(half) << 16);
 }
 RAPT_INLINE void store(F32 v, float* p) {
   memcpy(p, &v, sizeof v);
@@ -108,8 +119,7 @@ RAPT_INLINE void store(F32 v, bf16* p) {
   const U32 u = reinterpret_cast<U32>(v);
   const U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const U32 quiet = (u >> 16) | 0x40u;
-  const I32 nan = (u & 0x7fffffffu) > 0x7f800000u;
-  const U32 bits = (reinterpret_cast<U32>(nan) & quiet) | (~reinterpret_cast<U32>(nan) & rounded);
+  const U32 bits = v != v ? quiet : rounded;
   const U16 half = __builtin_convertvector(bits, U16);
   memcpy(static_cast<void*>(p), &half, sizeof half);
 #endif
@@ -118,15 +128,40 @@ RAPT_INLINE void store(F32 v, bf16* p) {
 /// The first n < width elements; the other lanes are 0.
 template <typename T>
 RAPT_INLINE typename Simd<T>::Vector load_part(const T* p, int n) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  const unsigned mask = (1u << n) - 1;
+  if constexpr (sizeof(T) == 2) {
+    const __m256i half = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), p);
+    return reinterpret_cast<F32>(widen(reinterpret_cast<U16>(half)) << 16);
+  } else if constexpr (sizeof(T) == 4) {
+    return reinterpret_cast<F32>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p));
+  } else {
+    return reinterpret_cast<F64>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p));
+  }
+#else
   T padded[Simd<T>::width] = {};
   memcpy(static_cast<void*>(padded), p, static_cast<unsigned long>(n) * sizeof(T));
   return load(padded);
+#endif
 }
 template <typename V, typename T>
 RAPT_INLINE void store_part(V v, T* p, int n) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  const unsigned mask = (1u << n) - 1;
+  if constexpr (sizeof(T) == 2) {
+    U16 half;
+    store(v, reinterpret_cast<T*>(&half));
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(mask), reinterpret_cast<__m256i>(half));
+  } else if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), reinterpret_cast<__m512>(v));
+  } else {
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), reinterpret_cast<__m512d>(v));
+  }
+#else
   T padded[Simd<T>::width];
   store(v, padded);
   memcpy(static_cast<void*>(p), padded, static_cast<unsigned long>(n) * sizeof(T));
+#endif
 }
 
 RAPT_INLINE F32 broadcast(float x) {
@@ -136,34 +171,66 @@ RAPT_INLINE F64 broadcast(double x) {
   return x - F64{};
 }
 
+/// The larger and the smaller one; b where a or b is NaN.
 RAPT_INLINE F32 max(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a > b ? a : b;
+#endif
 }
 RAPT_INLINE F64 max(F64 a, F64 b) {
   return a > b ? a : b;
 }
 RAPT_INLINE F32 min(F32 a, F32 b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_maskz_min_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#else
   return a < b ? a : b;
+#endif
 }
 RAPT_INLINE F64 min(F64 a, F64 b) {
   return a < b ? a : b;
 }
 
+/// Lane i of the result is lane i + step of v, for the lanes below step.
+template <int step>
+RAPT_INLINE F32 lower_by(F32 v) {
+  I32 from;
+  for (int i = 0; i < lanes; ++i) from[i] = (i + step) % lanes;
+  return __builtin_shuffle(v, from);
+}
+template <int step>
+RAPT_INLINE F64 lower_by(F64 v) {
+  I64 from;
+  for (int i = 0; i < lanes / 2; ++i) from[i] = (i + step) % (lanes / 2);
+  return __builtin_shuffle(v, from);
+}
+
 /// Sums and maxima of all lanes, always in the same order of pairs.
+template <int step, typename V>
+RAPT_INLINE V fold_sum(V v) {
+  if constexpr (step == 0) {
+    return v;
+  } else {
+    return fold_sum<step / 2>(v + lower_by<step>(v));
+  }
+}
+template <int step, typename V>
+RAPT_INLINE V fold_maximum(V v) {
+  if constexpr (step == 0) {
+    return v;
+  } else {
+    return fold_maximum<step / 2>(max(v, lower_by<step>(v)));
+  }
+}
 template <typename V>
 RAPT_INLINE auto sum(V v) {
-  constexpr int n = sizeof(V) / sizeof(v[0]);
-  for (int step = n / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; ++i) v[i] += v[i + step];
-  }
-  return v[0];
+  return fold_sum<sizeof(V) / sizeof(v[0]) / 2>(v)[0];
 }
 template <typename V>
 RAPT_INLINE auto maximum(V v) {
-  constexpr int n = sizeof(V) / sizeof(v[0]);
-  auto result = v[0];
-  for (int i = 1; i < n; ++i) result = v[i] > result ? v[i] : result;
-  return result;
+  return fold_maximum<sizeof(V) / sizeof(v[0]) / 2>(v)[0];
 }
 
 /// e^x, relative error below 2e-7, 0 below -87.3 (also for -inf), NaN for NaN, inf above 88.7.

@@ -1,0 +1,26 @@
+#include "autograd/ops.h"
+
+namespace rapt::ops {
+
+Dropout draw_dropout(Context& ctx, float probability) {
+  if (ctx.tape == nullptr || !(probability > 0)) return {};
+  return {.probability = probability, .key = ctx.random.next()};
+}
+
+Var add(Context& ctx, const Var& x, const Var& s, float dropout) {
+  const Dropout mask = draw_dropout(ctx, dropout);
+  const Var z(ctx.allocate(x.shape(), x.dtype()));
+  kernels::add_dropout(ctx, x.value(), s.value(), mask, z.value());
+  if (ctx.tape == nullptr) return z;
+
+  ctx.tape->record([=](Context& c) {
+    Tensor dz = z.take_gradient();
+    if (!dz.defined()) return;
+    const GradientSlot ds = s.gradient_slot(c);
+    kernels::add_dropout(c, ds.accumulate ? ds.tensor : Tensor(), dz, mask, ds.tensor);
+    x.add_gradient(c, std::move(dz));
+  });
+  return z;
+}
+
+}  // namespace rapt::ops

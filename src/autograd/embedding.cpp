@@ -1,0 +1,35 @@
+#include "kernels/embedding.h"
+
+#include "autograd/ops.h"
+
+namespace rapt::ops {
+
+Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& table,
+              const EmbeddingOptions& options) {
+  const auto tokens = static_cast<std::int64_t>(ids.size());
+  const WeightPtr& learned = options.learned_positions;
+  const Dropout dropout = draw_dropout(ctx, options.dropout);
+  const Var y(ctx.allocate({tokens, table->value().dim(1)}, ctx.compute));
+  kernels::embedding_forward(ctx, {.ids = ids,
+                                   .table = table->value(),
+                                   .scale = options.scale,
+                                   .positions = options.positions,
+                                   .position_table = learned ? learned->value() : options.fixed_positions,
+                                   .dropout = dropout,
+                                   .y = y.value()});
+  if (ctx.tape == nullptr) return y;
+
+  std::vector<std::int32_t> kept_ids(ids.begin(), ids.end());
+  std::vector<std::int32_t> kept_positions;
+  if (learned) kept_positions.assign(options.positions.begin(), options.positions.end());
+  ctx.tape->record(
+      [=, scale = options.scale, ids = std::move(kept_ids), positions = std::move(kept_positions)](Context& c) {
+        const Tensor dy = y.take_gradient();
+        if (!dy.defined()) return;
+        kernels::embedding_backward(c, ids, scale, dropout, dy, table->gradient_sum());
+        if (learned) kernels::embedding_backward(c, positions, 1, dropout, dy, learned->gradient_sum());
+      });
+  return y;
+}
+
+}  // namespace rapt::ops

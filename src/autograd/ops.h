@@ -1,0 +1,90 @@
+/// The differentiable operations. Each is one file: forward, and the backward it records when Context::tape is set. The
+/// type computed in is that of the inputs (f32, bf16, or f64 for gradient checks).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "attention/attention.h"
+#include "attention/trace.h"
+#include "autograd/parameter.h"
+#include "autograd/tape.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+
+namespace rapt::ops {
+
+/// A fresh dropout mask while training; no dropout otherwise.
+Dropout draw_dropout(Context& ctx, float probability);
+
+/// y = x W^T + b, then ReLU if asked. x: [tokens, inputs]; weight: [outputs, inputs]; bias: [outputs] or null; y:
+/// [tokens, outputs] of type `result` (x's type, or f32 without a tape).
+Var linear(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, bool relu, DType result);
+
+/// y = dropout(activation(x)).
+Var activation(Context& ctx, kernels::Activation activation, const Var& x, float dropout);
+
+/// x + dropout(s).
+Var add(Context& ctx, const Var& x, const Var& s, float dropout);
+
+/// LayerNorm(x) (Ba et al. 2016). x: [tokens, width]; weight, bias: [width].
+Var layer_norm(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, double epsilon);
+
+/// LayerNorm(x + dropout(s)): the end of a post-norm sublayer ("Attention Is All You Need", 5.4) in one pass.
+Var add_and_norm(Context& ctx, const Var& x, const Var& s, float dropout, const WeightPtr& weight,
+                 const WeightPtr& bias, double epsilon);
+
+/// How tokens become vectors.
+struct EmbeddingOptions {
+  double scale = 1;                         ///< sqrt(d_model) in the paper, 3.4
+  std::span<const std::int32_t> positions;  ///< one for each token
+  Tensor fixed_positions;                   ///< table [positions, width], not learnt; or
+  WeightPtr learned_positions;              ///< table [positions, width]; or neither
+  float dropout = 0;
+};
+/// dropout(scale * table[ids] + positions): [tokens, width], of type Context::compute.
+Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& table, const EmbeddingOptions& options);
+
+/// Rotary positions (Su et al. 2021): turns the heads in columns [begin, begin + heads * d_head) of x. The result takes
+/// over x's storage, so x's value must not be needed by the operation that made it or by any other.
+struct RotaryOptions {
+  std::int64_t begin = 0;
+  int heads = 1;
+  int d_head = 0;
+  int rotary = 0;
+  double base = 10000;
+  std::span<const std::int32_t> positions;
+};
+Var rotary(Context& ctx, const Var& x, const RotaryOptions& options);
+
+/// Where the heads of one operand of attention lie in a value: columns [begin, begin + heads * d) of every row.
+struct HeadColumns {
+  Var values;
+  std::int64_t begin = 0;
+};
+struct AttentionOptions {
+  int heads = 1;
+  int kv_heads = 1;
+  int d_head = 0;
+  attention::Visibility visibility;
+  float dropout = 0;
+  AttentionKind kind = AttentionKind::encoder;  ///< with `layer`, what Context::trace is told
+  int layer = 0;
+};
+/// softmax(Q K^T / sqrt(d_head)) V per head and sequence ("Attention Is All You Need", 3.2.1): [query tokens, heads *
+/// d_head]. Spans index the rows of q, k and v.
+Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
+                                 std::vector<attention::Span> spans, const AttentionOptions& options);
+
+struct CrossEntropyOptions {
+  double label_smoothing = 0;
+  double gradient_scale =
+      0;           ///< of the sum over the tokens: 1 / tokens for their mean; needed when the context has a tape
+  Tensor row_nll;  ///< f32 [tokens], may be undefined; receives -log p of each target
+};
+/// Cross-entropy of next tokens with label smoothing ("Attention Is All You Need", 5.4). logits: [tokens, vocab]; with
+/// a tape they are overwritten by gradient_scale times their gradient, and the backward starts here.
+kernels::CrossEntropySums cross_entropy(Context& ctx, const Var& logits, std::span<const std::int32_t> targets,
+                                        const CrossEntropyOptions& options);
+
+}  // namespace rapt::ops

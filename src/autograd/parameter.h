@@ -1,0 +1,72 @@
+/// Parameters: what is learnt.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/context.h"
+#include "kernels/gemm.h"
+
+namespace rapt {
+
+/// A learnt tensor with its gradient: a matrix [outputs, inputs], an embedding table [rows, width] or a vector. Held in
+/// f32 (f64 in gradient checks) whatever type is computed in. One Weight may carry several named parameters as ranges
+/// of rows (query, key and value projections that are multiplied at once).
+class Weight {
+ public:
+  Weight(Shape shape, DType dtype) : value_(Tensor::zeros(shape, dtype)) {}
+
+  const Tensor& value() const { return value_; }
+  /// Tells that value() has been written to: what was derived from it is stale.
+  void changed() { stale_ = true; }
+
+  /// The matrix in the form that products want.
+  const kernels::GemmWeight& matrix();
+
+  /// Room for the gradient, with the same shape and type as the value: to be overwritten first and added to afterwards,
+  /// until clear_gradient().
+  struct Slot {
+    Tensor tensor;
+    bool accumulate;
+  };
+  Slot gradient_slot();
+  /// The gradient for kernels that only add: zeroed before the first use.
+  Tensor gradient_sum();
+  /// Undefined until something has flowed back.
+  Tensor gradient() const { return has_gradient_ ? gradient_ : Tensor(); }
+  /// Forgets the gradient; its memory stays for the next step.
+  void clear_gradient() { has_gradient_ = false; }
+
+ private:
+  Tensor value_;
+  Tensor gradient_;
+  bool has_gradient_ = false;
+  bool stale_ = true;
+  kernels::GemmWeight matrix_;
+};
+
+using WeightPtr = std::shared_ptr<Weight>;
+
+/// A named part of a Weight: rows [begin, end) of it, in the name and shape that checkpoints know.
+struct Parameter {
+  std::string name;
+  WeightPtr weight;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  Tensor value() const { return weight->value().rows(begin, end); }
+  /// Undefined until something has flowed back.
+  Tensor gradient() const {
+    const Tensor whole = weight->gradient();
+    return whole.defined() ? whole.rows(begin, end) : whole;
+  }
+};
+
+/// The parameters of a model in a fixed order. A Weight that is used twice (tied embeddings) is listed once.
+using ParameterList = std::vector<Parameter>;
+
+/// The distinct weights of a list, in its order.
+std::vector<WeightPtr> distinct_weights(const ParameterList& parameters);
+
+}  // namespace rapt

@@ -1,0 +1,12 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace rapt {
+
+/// Adds the subcommand `rapt inspect`: what a model directory holds.
+void add_inspect(CLI::App& app);
+
+}  // namespace rapt

@@ -1,0 +1,34 @@
+/// What the subcommands share: standard output, standard error, and options that several have.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "rapt/precision.h"
+
+namespace rapt::cli {
+
+/// Writes to standard output; throws Error when that fails (a full disk, say).
+void print(std::string_view text);
+/// Sends what print() wrote on its way; throws Error when that fails.
+void flush();
+
+/// A line on standard error that begins with "rapt: ".
+template <typename... Args>
+void warn(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print(stderr, "rapt: {}\n", fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// --threads and --precision.
+struct ComputeOptions {
+  int threads = 0;
+  Precision precision = Precision::f32;
+};
+void add_compute_options(CLI::App& command, ComputeOptions& options);
+
+}  // namespace rapt::cli

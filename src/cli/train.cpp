@@ -1,0 +1,148 @@
+#include "cli/train.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "core/error.h"
+#include "training/progress.h"
+#include "training/run.h"
+#include "training/signals.h"
+
+namespace rapt {
+namespace {
+
+using training::Setting;
+
+/// 128 + SIGTERM, whichever signal it was: saved, and to be resumed.
+constexpr int stopped_exit_code = 143;
+
+struct TrainOptions {
+  training::RunRequest request;
+  std::string source;
+  std::string target;
+  std::string dev_source;
+  std::string dev_target;
+  std::string text;
+  std::string dev_text;
+};
+
+std::optional<training::ParallelFiles> pair_of(const std::string& source, const std::string& target,
+                                               std::string_view prefix) {
+  require(source.empty() == target.empty(), "--{0}source and --{0}target go together; one is missing", prefix);
+  if (source.empty()) return std::nullopt;
+  return training::ParallelFiles{.source = source, .target = target};
+}
+
+std::optional<std::filesystem::path> path_of(const std::string& path) {
+  if (path.empty()) return std::nullopt;
+  return path;
+}
+
+std::string_view name_of(training::FinalModel model) {
+  switch (model) {
+    case training::FinalModel::average:
+      return "the mean of the last checkpoints";
+    case training::FinalModel::best:
+      return "the best in validation";
+    default:
+      return "the last";
+  }
+}
+
+void report(const TrainOptions& options, const training::Outcome& outcome, training::Observer& observer) {
+  const std::string output = options.request.output.string();
+  if (outcome.ending == training::Ending::stopped) {
+    observer.note(
+        fmt::format("stopped by a signal after step {} and saved; go on with: rapt train --resume --output {}",
+                    outcome.step, output));
+    throw CLI::RuntimeError(stopped_exit_code);
+  }
+  const std::string step =
+      outcome.chosen == training::FinalModel::best ? fmt::format(", of step {}", outcome.best_step) : "";
+  observer.note(fmt::format("{} after step {}; {}: {}{}", training::describe(outcome.ending), outcome.step, output,
+                            name_of(outcome.chosen), step));
+}
+
+void train(TrainOptions& options) {
+  training::TaskFiles& files = options.request.files;
+  files.pairs = pair_of(options.source, options.target, "");
+  files.dev_pairs = pair_of(options.dev_source, options.dev_target, "dev-");
+  files.text = path_of(options.text);
+  files.dev_text = path_of(options.dev_text);
+
+  const training::StopSignals signals;
+  training::Progress progress(stderr, {.rewrite = isatty(STDERR_FILENO) != 0});
+  const training::Outcome outcome = training::run(options.request, progress, [&signals] { return signals.received(); });
+  report(options, outcome, progress);
+}
+
+void add_files(CLI::App& command, TrainOptions& options) {
+  const std::string group = "Text (plain or gzip)";
+  const auto add = [&](const char* name, std::string& value, const char* help) {
+    command.add_option(name, value, help)->type_name("FILE")->group(group);
+  };
+  add("--source", options.source, "sentences to translate, one a line");
+  add("--target", options.target, "their translations, line by line");
+  add("--dev-source", options.dev_source, "sentences to validate with");
+  add("--dev-target", options.dev_target, "their translations");
+  add("--text", options.text, "text for a language model");
+  add("--dev-text", options.dev_text, "text to validate a language model with");
+  command
+      .add_option("--dev-fraction", options.request.files.dev_fraction,
+                  "part of --text, at its end, to hold out when there is no --dev-text (default 0.1)")
+      ->type_name("NUMBER")
+      ->group(group);
+  command
+      .add_flag("--skip-invalid", options.request.files.skip_invalid,
+                "drop lines that are not UTF-8 instead of refusing the file")
+      ->group(group);
+}
+
+std::string recipe_help() {
+  std::string text = "set of numbers to start from:";
+  for (const training::Recipe& recipe : training::recipes())
+    text += fmt::format("\n  {}: {}", recipe.name, recipe.about);
+  return text;
+}
+
+void add_setting(CLI::App& command, TrainOptions& options, const Setting& setting) {
+  const std::string name(setting.name);
+  const auto set = [&options, name](const std::string& value) { options.request.settings.emplace_back(name, value); };
+  command.add_option_function<std::string>("--" + name, set, std::string(setting.help))
+      ->type_name(std::string(setting.type))
+      ->group("Numbers of the recipe");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  const auto options = std::make_shared<TrainOptions>();
+  CLI::App& command = *app.add_subcommand("train", "train a translation or language model from text files");
+  add_files(command, *options);
+  command.add_option("--output", options->request.output, "directory for the model and its checkpoints")
+      ->type_name("DIRECTORY")
+      ->required();
+  command.add_flag("--resume", options->request.resume,
+                   "go on from the newest checkpoint in --output; what is not given is as it was");
+  command.add_option("--recipe", options->request.recipe, recipe_help())->type_name("NAME");
+  command.add_option("--threads", options->request.threads, "0: as many as the process may use")->type_name("INT");
+  command
+      .add_option("--gauge", options->request.gauge_seconds,
+                  "seconds to measure what the machine can do, for the per cents shown; 0: not measured")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  for (const Setting& setting : training::settings()) add_setting(command, *options, setting);
+  command
+      .add_flag_callback(
+          "--separate", [&options = *options] { options.request.settings.emplace_back("joint", "no"); },
+          "a vocabulary for each language: --joint no")
+      ->group("Numbers of the recipe");
+  command.callback([options] { train(*options); });
+}
+
+}  // namespace rapt

@@ -1,0 +1,180 @@
+#include "cli/translate.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/output.h"
+#include "decoding/translation_model.h"
+#include "formats/file.h"
+#include "formats/line_reader.h"
+#include "text/utf8.h"
+#include "view/report.h"
+#include "view/sentence.h"
+
+namespace rapt {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string input = "-";
+  std::string reference;
+  std::string attention;
+  cli::ComputeOptions compute;
+  TranslateOptions translate;
+};
+
+/// Lines of the input as they can be translated. Bytes that are not UTF-8 become U+FFFD, with a warning, so that no
+/// line is lost.
+class Input {
+ public:
+  explicit Input(const std::string& path) : reader_(path), interactive_(path == "-" && isatty(STDIN_FILENO) != 0) {}
+
+  /// The next lines to translate together: one by one when a person types them. Empty at the end.
+  std::vector<std::string> next_lines() {
+    constexpr std::size_t at_once = 1024;
+    std::vector<std::string> lines;
+    for (std::string line; lines.size() < (interactive_ ? 1 : at_once) && reader_.next(line);) {
+      if (first_invalid_utf8(line) != std::string::npos) {
+        cli::warn("{}: byte {} is not UTF-8; it is read as U+FFFD", reader_.where(), first_invalid_utf8(line) + 1);
+        line = replace_invalid_utf8(line);
+      }
+      lines.push_back(std::move(line));
+    }
+    return lines;
+  }
+  std::int64_t lines() const { return reader_.lines(); }
+
+ private:
+  LineReader reader_;
+  bool interactive_;
+};
+
+std::string format(const Translation& translation, std::int64_t line, const Options& options) {
+  std::string text = options.translate.nbest > 1
+                         ? fmt::format("{} ||| {} ||| {:.6f}", line, translation.text, translation.score)
+                         : translation.text;
+  if (options.translate.align) {
+    text += " |||";
+    for (const AlignedWords& pair : translation.alignment) text += fmt::format(" {}-{}", pair.source, pair.target);
+  }
+  return text + "\n";
+}
+
+/// Collects the sentences of the attention page.
+class AttentionPage {
+ public:
+  AttentionPage(decoding::TranslationModel& model, const Options& options) : model_(model), file_(options.attention) {
+    report_.model_name = std::filesystem::path(options.model).lexically_normal().filename().string();
+    if (report_.model_name.empty()) report_.model_name = options.model;
+    report_.title = "Attention of " + report_.model_name;
+    if (!options.reference.empty()) references_.emplace(options.reference);
+  }
+
+  void add(const std::string& line, const std::vector<decoding::TranslatedPart>& parts) {
+    std::string reference;
+    const bool has_reference = references_ && references_->next(reference);
+    for (const decoding::TranslatedPart& part : parts) {
+      const decoding::Hypothesis& best = part.hypotheses.front();
+      const ModelConfig& config = model_.model().config();
+      const Tokenizer& target = model_.tokenizer().target();
+      const auto written = decoding::written_tokens(best, config.eos);
+      if (written.empty()) continue;
+      view::Sentence sentence;
+      sentence.source = view::pieces_of(model_.tokenizer(), part.source);
+      sentence.target = view::pieces_of(target, written);
+      sentence.start = view::pieces_of(target, std::vector{config.decoder_start}).front();
+      sentence.source_text = parts.size() == 1 ? line : model_.tokenizer().decode(part.source);
+      sentence.target_text = target.decode(best.tokens);
+      if (has_reference && parts.size() == 1) sentence.reference = replace_invalid_utf8(reference);
+      sentence.score = best.score;
+      view::add_maps(sentence, model_.attention(
+                                   part, best, {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross}));
+      view::add_sentence(report_, std::move(sentence));
+    }
+  }
+
+  void write() const {
+    write_file_durably(file_, view::attention_page(report_));
+    cli::warn("{}: attention of {} sentences{}", file_, report_.sentences.size(),
+              report_.omitted > 0 ? fmt::format(", {} more did not fit", report_.omitted) : "");
+  }
+
+ private:
+  decoding::TranslationModel& model_;
+  std::string file_;
+  view::Report report_;
+  std::optional<LineReader> references_;
+};
+
+void run(const Options& options) {
+  decoding::TranslationModel model(options.model,
+                                   {.threads = options.compute.threads, .precision = options.compute.precision});
+  std::optional<AttentionPage> page;
+  if (!options.attention.empty()) page.emplace(model, options);
+
+  Input input(options.input);
+  std::int64_t line = 0;
+  for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
+    const auto translated = model.translate(lines, options.translate);
+    for (std::size_t i = 0; i < lines.size(); ++i, ++line) {
+      if (translated[i].size() > 1)
+        cli::warn("line {} is longer than the model reads at once: translated in {} parts", line + 1,
+                  translated[i].size());
+      for (const Translation& translation : model.join(translated[i], options.translate))
+        cli::print(format(translation, line, options));
+      if (page) page->add(lines[i], translated[i]);
+    }
+    cli::flush();
+  }
+  if (page) page->write();
+}
+
+}  // namespace
+
+void add_translate(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("translate", "translate lines of text with an encoder-decoder model");
+  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")
+      ->type_name("FILE");
+  command->add_option("--beam", options->translate.beam, "hypotheses kept while searching; 1: greedy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--nbest", options->translate.nbest,
+                   "print this many translations a line, as \"line ||| translation ||| score\"")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  static const std::map<std::string, LengthPenalty> penalties{{"paper", LengthPenalty::paper},
+                                                              {"average", LengthPenalty::average}};
+  command
+      ->add_option(
+          "--length-penalty", options->translate.length_penalty,
+          "what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper, default) or length^alpha (average)")
+      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
+  command->add_option("--alpha", options->translate.alpha,
+                      "of the length penalty (default: 0.6 for paper, 1 for average)");
+  command->add_option("--batch-tokens", options->translate.batch_tokens, "source tokens translated at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--align", options->translate.align,
+                    "append \" ||| \" and the aligned words as source-target pairs, from cross-attention");
+  command
+      ->add_option("--align-layer", options->translate.align_layer,
+                   "decoder layer that aligns (default: the last but one)")
+      ->type_name("LAYER");
+  command->add_option("--attention", options->attention, "write a page that shows what the model attended to")
+      ->type_name("FILE.html");
+  command->add_option("--reference", options->reference, "translations to show on the page beside the model's")
+      ->type_name("FILE");
+  cli::add_compute_options(*command, options->compute);
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace rapt

@@ -1,0 +1,30 @@
+/// Searching the translations of many sentences.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "decoding/beam.h"
+#include "model/transformer.h"
+
+namespace rapt::decoding {
+
+struct TranslationOptions {
+  std::int32_t beam = 4;
+  std::int32_t nbest = 1;
+  LengthPenalty length_penalty = LengthPenalty::paper;
+  std::optional<double> alpha = std::nullopt;
+  std::int64_t batch_tokens = 4096;  ///< source tokens translated at once
+  /// A translation has at most factor * source tokens + offset tokens, and no more than the model's positions.
+  double max_length_factor = 2;
+  std::int32_t max_length_offset = 20;
+};
+
+/// The n best translations of each source (ids with the end of the sentence), best first, in the order of the sources.
+/// Sentences of similar length are searched together; what a sentence gets does not depend on its company.
+std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& model,
+                                               std::span<const std::vector<std::int32_t>> sources,
+                                               const TranslationOptions& options);
+
+}  // namespace rapt::decoding

@@ -1,0 +1,54 @@
+/// A translation model with its tokenizer: text to text, and the attention in between.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "attention/capture.h"
+#include "decoding/translation.h"
+#include "model/transformer.h"
+#include "rapt/translator.h"
+#include "text/tokenizer.h"
+
+namespace rapt::decoding {
+
+/// A stretch of a line that the model reads at once.
+struct TranslatedPart {
+  std::vector<std::int32_t> source;    ///< ids, the end of the sentence included
+  std::vector<Hypothesis> hypotheses;  ///< best first
+};
+
+class TranslationModel {
+ public:
+  /// Throws Error when the directory holds no encoder-decoder or its vocabulary does not fit the tokenizer.
+  TranslationModel(const std::filesystem::path& directory, const TranslatorOptions& options);
+
+  const Transformer& model() const { return *model_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  Context& context() { return ctx_; }
+
+  /// Translates every line, each in as many parts as its length needs (none when it is empty).
+  std::vector<std::vector<TranslatedPart>> translate(std::span<const std::string> lines,
+                                                     const TranslateOptions& options);
+  /// Puts the parts of a line together: its `nbest` translations.
+  std::vector<Translation> join(const std::vector<TranslatedPart>& parts, const TranslateOptions& options);
+  /// What the model attends to while it writes one hypothesis, its end included.
+  std::vector<CapturedAttention> attention(const TranslatedPart& part, const Hypothesis& hypothesis,
+                                           std::set<AttentionKind> kinds);
+
+ private:
+  std::vector<AlignedWords> align(const TranslatedPart& part, const Hypothesis& hypothesis, int layer);
+
+  Context ctx_;
+  std::unique_ptr<Transformer> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+};
+
+/// Tokens of a hypothesis with the end of the sentence, if it was written.
+std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis, std::int32_t eos);
+
+}  // namespace rapt::decoding

@@ -1,0 +1,124 @@
+#include "families/bart_like.h"
+
+namespace rapt::bart_like {
+
+std::vector<ConfigField> fields() {
+  return {{"d_model", &ModelConfig::d_model},
+          {"encoder_layers", &ModelConfig::encoder_layers},
+          {"decoder_layers", &ModelConfig::decoder_layers},
+          {"encoder_attention_heads", &ModelConfig::encoder_heads},
+          {"decoder_attention_heads", &ModelConfig::decoder_heads},
+          {"encoder_ffn_dim", &ModelConfig::encoder_ff},
+          {"decoder_ffn_dim", &ModelConfig::decoder_ff},
+          {"activation_function", &ModelConfig::activation},
+          {"dropout", &ModelConfig::dropout},
+          {"attention_dropout", &ModelConfig::attention_dropout},
+          {"activation_dropout", &ModelConfig::activation_dropout},
+          {"scale_embedding", &ModelConfig::scale_embedding},
+          {"max_position_embeddings", &ModelConfig::max_positions},
+          {"tie_word_embeddings", &ModelConfig::tied_output},
+          {"pad_token_id", &ModelConfig::pad},
+          {"bos_token_id", &ModelConfig::bos},
+          {"eos_token_id", &ModelConfig::eos},
+          {"decoder_start_token_id", &ModelConfig::decoder_start}};
+}
+
+std::vector<ConfigConstant> constants() {
+  return {{"is_encoder_decoder", true}, {"is_decoder", false}};
+}
+
+std::vector<std::string_view> irrelevant() {
+  // How to train or to search, what the file was made with, and labels.
+  return {"_name_or_path",
+          "_num_labels",
+          "architectures",
+          "bad_words_ids",
+          "classif_dropout",
+          "classifier_dropout",
+          "dtype",
+          "torch_dtype",
+          "encoder_layerdrop",
+          "decoder_layerdrop",
+          "early_stopping",
+          "extra_pos_embeddings",
+          "force_bos_token_to_be_generated",
+          "forced_bos_token_id",
+          "forced_eos_token_id",
+          "gradient_checkpointing",
+          "id2label",
+          "init_std",
+          "label2id",
+          "length_penalty",
+          "max_length",
+          "min_length",
+          "model_type",
+          "no_repeat_ngram_size",
+          "num_beams",
+          "num_hidden_layers",
+          "output_past",
+          "task_specific_params",
+          "transformers_version",
+          "unk_token_id",
+          "use_cache",
+          "add_bias_logits",
+          "return_dict"};
+}
+
+void read(const JsonObject& json, ModelConfig& config) {
+  config.embedding_dropout = config.dropout;
+  config.source_vocab = json.integer("vocab_size", {.min = 1});
+  config.vocab = json.find_integer("decoder_vocab_size", {.min = 1}).value_or(config.source_vocab);
+  config.shared_embeddings = json.find_boolean("share_encoder_decoder_embeddings").value_or(true);
+  if (config.shared_embeddings && config.vocab != config.source_vocab)
+    json.refuse("decoder_vocab_size", "the same as vocab_size when embeddings are shared");
+}
+
+void write(const ModelConfig& config, OrderedJson& json) {
+  json["vocab_size"] = config.source_vocabulary();
+  json["decoder_vocab_size"] = config.vocab;
+  json["share_encoder_decoder_embeddings"] = config.shared_embeddings;
+  json["forced_eos_token_id"] = config.eos;
+  json["num_hidden_layers"] = config.encoder_layers;
+  json["encoder_layerdrop"] = 0.0;
+  json["decoder_layerdrop"] = 0.0;
+  json["init_std"] = 0.02;
+  json["use_cache"] = true;
+}
+
+std::vector<TensorRule> tensors() {
+  return {{"model.shared.weight", {"embedding.weight"}},
+          {"model.encoder.embed_tokens.weight", {"source_embedding.weight"}},
+          {"model.decoder.embed_tokens.weight", {"target_embedding.weight"}},
+          {"model.encoder.layers.{}.self_attn.q_proj", {"encoder.{}.self_attention.query"}},
+          {"model.encoder.layers.{}.self_attn.k_proj", {"encoder.{}.self_attention.key"}},
+          {"model.encoder.layers.{}.self_attn.v_proj", {"encoder.{}.self_attention.value"}},
+          {"model.encoder.layers.{}.self_attn.out_proj", {"encoder.{}.self_attention.output"}},
+          {"model.encoder.layers.{}.self_attn_layer_norm", {"encoder.{}.self_attention_norm"}},
+          {"model.encoder.layers.{}.fc1", {"encoder.{}.feed_forward.inner"}},
+          {"model.encoder.layers.{}.fc2", {"encoder.{}.feed_forward.outer"}},
+          {"model.encoder.layers.{}.final_layer_norm", {"encoder.{}.feed_forward_norm"}},
+          {"model.decoder.layers.{}.self_attn.q_proj", {"decoder.{}.self_attention.query"}},
+          {"model.decoder.layers.{}.self_attn.k_proj", {"decoder.{}.self_attention.key"}},
+          {"model.decoder.layers.{}.self_attn.v_proj", {"decoder.{}.self_attention.value"}},
+          {"model.decoder.layers.{}.self_attn.out_proj", {"decoder.{}.self_attention.output"}},
+          {"model.decoder.layers.{}.self_attn_layer_norm", {"decoder.{}.self_attention_norm"}},
+          {"model.decoder.layers.{}.encoder_attn.q_proj", {"decoder.{}.cross_attention.query"}},
+          {"model.decoder.layers.{}.encoder_attn.k_proj", {"decoder.{}.cross_attention.key"}},
+          {"model.decoder.layers.{}.encoder_attn.v_proj", {"decoder.{}.cross_attention.value"}},
+          {"model.decoder.layers.{}.encoder_attn.out_proj", {"decoder.{}.cross_attention.output"}},
+          {"model.decoder.layers.{}.encoder_attn_layer_norm", {"decoder.{}.cross_attention_norm"}},
+          {"model.decoder.layers.{}.fc1", {"decoder.{}.feed_forward.inner"}},
+          {"model.decoder.layers.{}.fc2", {"decoder.{}.feed_forward.outer"}},
+          {"model.decoder.layers.{}.final_layer_norm", {"decoder.{}.feed_forward_norm"}},
+          {"lm_head.weight", {"output.weight"}},
+          {"final_logits_bias", {"output.bias"}}};
+}
+
+std::vector<std::pair<std::string_view, std::string_view>> copies() {
+  return {{"model.encoder.embed_tokens.weight", "embedding.weight"},
+          {"model.decoder.embed_tokens.weight", "embedding.weight"},
+          {"lm_head.weight", "embedding.weight"},
+          {"lm_head.weight", "target_embedding.weight"}};
+}
+
+}  // namespace rapt::bart_like

@@ -1,0 +1,416 @@
+#include "families/checkpoint.h"
+
+#include <algorithm>
+#include <map>
+
+namespace rapt {
+namespace {
+
+// ---- config.json
+
+constexpr std::pair<std::string_view, kernels::Activation> activation_names[] = {
+    {"relu", kernels::Activation::relu},           {"gelu", kernels::Activation::gelu},
+    {"gelu_new", kernels::Activation::gelu_tanh},  {"gelu_pytorch_tanh", kernels::Activation::gelu_tanh},
+    {"gelu_fast", kernels::Activation::gelu_tanh}, {"silu", kernels::Activation::silu},
+    {"swish", kernels::Activation::silu}};
+
+kernels::Activation read_activation(const JsonObject& json, std::string_view key, const std::string& name) {
+  for (const auto& [known, activation] : activation_names) {
+    if (name == known) return activation;
+  }
+  json.refuse(key, "relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu or swish");
+}
+
+std::string_view name_of(kernels::Activation activation) {
+  for (const auto& [name, known] : activation_names) {
+    if (known == activation) return name;
+  }
+  return "";
+}
+
+/// Reads one key into the config, if it is there.
+struct FieldReader {
+  const JsonObject& json;
+  std::string_view key;
+  ModelConfig& config;
+
+  template <typename Integer>
+  requires std::is_integral_v<Integer>
+  void operator()(Integer ModelConfig::*member) const {
+    constexpr std::int64_t limit = std::int64_t{1} << 30;
+    if (const auto value = json.find_integer(key, {.min = 0, .max = limit}))
+      config.*member = static_cast<Integer>(*value);
+  }
+  void operator()(bool ModelConfig::*member) const {
+    if (const auto value = json.find_boolean(key)) config.*member = *value;
+  }
+  template <typename Float>
+  requires std::is_floating_point_v<Float>
+  void operator()(Float ModelConfig::*member) const {
+    if (const auto value = json.find_number(key, {.min = 0})) config.*member = static_cast<Float>(*value);
+  }
+  void operator()(kernels::Activation ModelConfig::*member) const {
+    if (const auto value = json.find_text(key)) config.*member = read_activation(json, key, *value);
+  }
+};
+
+struct FieldWriter {
+  OrderedJson& json;
+  std::string_view key;
+  const ModelConfig& config;
+
+  void operator()(std::int32_t ModelConfig::*member) const {
+    const bool absent_token = key.ends_with("_token_id") && config.*member < 0;
+    json[std::string(key)] = absent_token ? OrderedJson() : OrderedJson(config.*member);
+  }
+  void operator()(kernels::Activation ModelConfig::*member) const { json[std::string(key)] = name_of(config.*member); }
+  /// The shortest decimals that give the float back, rather than those of its double.
+  void operator()(float ModelConfig::*member) const {
+    json[std::string(key)] = std::stod(fmt::format("{}", config.*member));
+  }
+  template <typename T>
+  void operator()(T ModelConfig::*member) const {
+    json[std::string(key)] = config.*member;
+  }
+};
+
+ModelConfig config_of(const JsonObject& json) {
+  const Family& family = find_family(json.text("model_type"));
+  ModelConfig config = family.defaults;
+  for (const ConfigField& field : family.fields) std::visit(FieldReader{json, field.key, config}, field.member);
+  for (const ConfigConstant& constant : family.constants) {
+    const Json& value = json.value(constant.key);
+    if (!value.is_null() && value != constant.value) json.refuse(constant.key, constant.value.dump());
+  }
+  if (family.read != nullptr) family.read(json, config);
+  json.require_all_read(family.irrelevant);
+  try {
+    check(config);
+  } catch (const Error& error) {
+    fail("{}: {}", json.file(), error.what());
+  }
+  return config;
+}
+
+// ---- tensor names
+
+std::string with_layer(std::string_view pattern, int layer) {
+  std::string name(pattern);
+  const auto place = name.find("{}");
+  if (place != std::string::npos) name.replace(place, 2, std::to_string(layer));
+  return name;
+}
+
+/// One tensor of a checkpoint and the parameters it holds.
+struct Binding {
+  std::string name;
+  std::vector<const Parameter*> parameters;
+  TensorLayout layout;
+};
+
+/// Every tensor that a model's checkpoint has, in the order of the family's table.
+std::vector<Binding> bind(const Transformer& model) {
+  const Family& family = find_family(model.config().family);
+  std::map<std::string, const Parameter*, std::less<>> known;
+  for (const Parameter& parameter : model.parameters()) known.emplace(parameter.name, &parameter);
+
+  std::vector<Binding> bindings;
+  std::size_t bound = 0;
+  const int layers = std::max(model.config().encoder_layers, model.config().decoder_layers);
+  const auto add = [&](const TensorRule& rule, int layer, std::string_view ending) {
+    Binding binding{
+        .name = with_layer(rule.name, layer) + std::string(ending), .parameters = {}, .layout = rule.layout};
+    for (const std::string_view pattern : rule.parameters) {
+      const auto found = known.find(with_layer(pattern, layer) + std::string(ending));
+      if (found == known.end()) return;  // this model has no such parameter
+      binding.parameters.push_back(found->second);
+    }
+    bound += binding.parameters.size();
+    bindings.push_back(std::move(binding));
+  };
+  for (const TensorRule& rule : family.tensors) {
+    const bool layered = rule.name.find("{}") != std::string_view::npos;
+    for (int layer = 0; layer < (layered ? layers : 1); ++layer) {
+      if (rule.parameters[0].ends_with(".weight") || rule.parameters[0].ends_with(".bias")) {
+        add(rule, layer, "");
+      } else {
+        add(rule, layer, ".weight");
+        add(rule, layer, ".bias");
+      }
+    }
+  }
+  require(bound == known.size(), "family {}: {} of {} parameters have a name in checkpoints", family.model_type, bound,
+          known.size());
+  return bindings;
+}
+
+// ---- tensor layouts
+
+/// Rows of `matrix` in the order `row_of(i)` gives.
+template <typename RowOf>
+Tensor permute_rows(const Tensor& matrix, RowOf&& row_of) {
+  Tensor result = Tensor::empty(matrix.shape(), matrix.dtype());
+  const std::int64_t rows = matrix.dim(0);
+  const std::size_t bytes = rows > 0 ? matrix.bytes() / static_cast<std::size_t>(rows) : 0;
+  const auto* from = static_cast<const std::byte*>(matrix.raw());
+  auto* to = static_cast<std::byte*>(result.raw_write());
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::byte* row = from + static_cast<std::size_t>(row_of(i)) * bytes;
+    std::copy(row, row + bytes, to + static_cast<std::size_t>(i) * bytes);
+  }
+  return result;
+}
+
+template <typename T>
+Tensor transpose(const Tensor& matrix) {
+  Tensor result = Tensor::empty({matrix.dim(1), matrix.dim(0)}, matrix.dtype());
+  for (std::int64_t i = 0; i < matrix.dim(0); ++i) {
+    for (std::int64_t j = 0; j < matrix.dim(1); ++j) {
+      result.write<T>()[j * matrix.dim(0) + i] = matrix.data<T>()[i * matrix.dim(1) + j];
+    }
+  }
+  return result;
+}
+
+Tensor transpose(const Tensor& matrix) {
+  return matrix.dtype() == DType::f64 ? transpose<double>(matrix) : transpose<float>(matrix);
+}
+
+/// Row of [3, heads, d_head] (query rows, key rows, value rows) for a row of [heads, 3, d_head].
+std::int64_t stacked_row(std::int64_t interleaved, std::int64_t heads, std::int64_t d_head) {
+  const std::int64_t head = interleaved / (3 * d_head);
+  const std::int64_t part = interleaved / d_head % 3;
+  return (part * heads + head) * d_head + interleaved % d_head;
+}
+
+struct Layout {
+  TensorLayout kind;
+  std::int64_t heads;
+
+  Tensor from_stacked(const Tensor& stacked) const {
+    if (kind == TensorLayout::transposed && stacked.shape().rank() == 2) return transpose(stacked);
+    if (kind != TensorLayout::interleaved_heads) return stacked;
+    const std::int64_t d_head = stacked.dim(0) / (3 * heads);
+    return permute_rows(stacked, [&](std::int64_t row) { return stacked_row(row, heads, d_head); });
+  }
+  Tensor to_stacked(const Tensor& stored) const {
+    if (kind == TensorLayout::transposed && stored.shape().rank() == 2) return transpose(stored);
+    if (kind != TensorLayout::interleaved_heads) return stored;
+    const std::int64_t d_head = stored.dim(0) / (3 * heads);
+    std::vector<std::int64_t> source(static_cast<std::size_t>(stored.dim(0)));
+    for (std::int64_t row = 0; row < stored.dim(0); ++row)
+      source[static_cast<std::size_t>(stacked_row(row, heads, d_head))] = row;
+    return permute_rows(stored, [&](std::int64_t row) { return source[static_cast<std::size_t>(row)]; });
+  }
+};
+
+std::vector<std::int64_t> extents(const Shape& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+/// The parameters of a binding one under the other.
+Tensor stack(const Binding& binding, const std::function<Tensor(const Parameter&)>& part) {
+  std::vector<Tensor> parts;
+  std::int64_t rows = 0;
+  for (const Parameter* parameter : binding.parameters) {
+    parts.push_back(part(*parameter));
+    rows += parts.back().dim(0);
+  }
+  if (parts.size() == 1) return parts[0];
+  auto shape = extents(parts[0].shape());
+  shape[0] = rows;
+  Tensor result = Tensor::empty(Shape(shape), parts[0].dtype());
+  auto* to = static_cast<std::byte*>(result.raw_write());
+  for (const Tensor& tensor : parts) {
+    const auto* from = static_cast<const std::byte*>(tensor.raw());
+    to = std::copy(from, from + tensor.bytes(), to);
+  }
+  return result;
+}
+
+/// final_logits_bias is [1, vocab] in files.
+bool is_row_vector(const Binding& binding) {
+  return binding.name == "final_logits_bias";
+}
+
+Shape stored_shape(const Binding& binding) {
+  auto shape = extents(binding.parameters[0]->value().shape());
+  shape[0] *= static_cast<std::int64_t>(binding.parameters.size());
+  if (binding.layout == TensorLayout::transposed) std::reverse(shape.begin(), shape.end());
+  if (is_row_vector(binding)) shape.insert(shape.begin(), 1);
+  return Shape(shape);
+}
+
+bool all_zero(const Tensor& tensor) {
+  const Tensor values = tensor.to(DType::f64);
+  return std::all_of(values.values<double>().begin(), values.values<double>().end(), [](double x) { return x == 0; });
+}
+
+bool same_values(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape())) return false;
+  const Tensor x = a.to(DType::f64);
+  const Tensor y = b.to(DType::f64);
+  return std::equal(x.values<double>().begin(), x.values<double>().end(), y.values<double>().begin());
+}
+
+/// Fills parameters from the tensors of a file, and sees that none is left on either side.
+class Filler {
+ public:
+  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file)
+      : model_(model), family_(find_family(model.config().family)), file_(file) {
+    for (const auto& [name, tensor] : tensors) {
+      const bool short_name =
+          !family_.optional_prefix.empty() && !name.starts_with(family_.optional_prefix) && name != "lm_head.weight";
+      left_.emplace(short_name ? std::string(family_.optional_prefix) + name : name, tensor);
+    }
+  }
+
+  void run() {
+    for (const Binding& binding : bind(model_)) fill(binding);
+    for (const auto& [name, of] : family_.copies) drop_copy(name, of);
+    for (const std::string_view name : family_.ignored_tensors) drop(name);
+    drop_zero_bias();
+    if (left_.empty()) return;
+    fail(
+        "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; the file is of another kind of "
+        "model, or config.json is",
+        file_, left_.size(), family_.model_type, left_.begin()->first, left_.begin()->second.shape().text());
+  }
+
+ private:
+  void fill(const Binding& binding) {
+    const auto found = left_.find(binding.name);
+    require(found != left_.end(), "{}: tensor \"{}\" is missing; config.json asks for it, with shape {}", file_,
+            binding.name, stored_shape(binding).text());
+    Tensor stored = found->second;
+    require(stored.shape() == stored_shape(binding),
+            "{}: tensor \"{}\" is {}, config.json asks for {}; the two files are not from the same model", file_,
+            binding.name, stored.shape().text(), stored_shape(binding).text());
+    if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
+    const Layout layout{binding.layout, model_.config().decoder_heads};
+    const Tensor stacked = layout.to_stacked(stored.to(binding.parameters[0]->value().dtype()));
+    std::int64_t row = 0;
+    for (const Parameter* parameter : binding.parameters) {
+      const Tensor to = parameter->value();
+      const Tensor from = stacked.rows(row, row + to.dim(0));
+      std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(), static_cast<std::byte*>(to.raw_write()));
+      parameter->weight->changed();
+      row += to.dim(0);
+    }
+    left_.erase(found);
+  }
+
+  void drop_copy(std::string_view name, std::string_view parameter_name) {
+    const auto found = left_.find(name);
+    if (found == left_.end()) return;
+    for (const Parameter& parameter : model_.parameters()) {
+      if (parameter.name != parameter_name) continue;
+      require(same_values(found->second.to(parameter.value().dtype()), parameter.value()),
+              "{}: tensor \"{}\" differs from the embedding that config.json ties it to; set the tie_word_embeddings "
+              "or share_encoder_decoder_embeddings that "
+              "this model was trained with",
+              file_, name);
+      left_.erase(found);
+      return;
+    }
+  }
+
+  void drop(std::string_view pattern) {
+    const int layers = std::max(model_.config().encoder_layers, model_.config().decoder_layers);
+    for (int layer = 0; layer < layers; ++layer) left_.erase(with_layer(pattern, layer));
+  }
+
+  /// A bias of the logits that is all zeros is as good as none.
+  void drop_zero_bias() {
+    const auto found = left_.find("final_logits_bias");
+    if (found != left_.end() && all_zero(found->second)) left_.erase(found);
+  }
+
+  Transformer& model_;
+  const Family& family_;
+  const std::string& file_;
+  std::map<std::string, Tensor, std::less<>> left_;
+};
+
+}  // namespace
+
+const Family& find_family(std::string_view model_type) {
+  static const Family* const all[] = {&gpt2, &gpt_neox, &marian, &pegasus};
+  std::string known;
+  for (const Family* family : all) {
+    if (family->model_type == model_type) return *family;
+    known += (known.empty() ? "" : ", ") + std::string(family->model_type);
+  }
+  fail("config.json: \"model_type\": \"{}\" is not a model that rapt knows; it knows {}", model_type, known);
+}
+
+ModelConfig read_config(const std::filesystem::path& directory) {
+  return config_of(JsonObject::read(directory / "config.json"));
+}
+
+std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype) {
+  ModelConfig config = read_config(directory);
+  const auto tensors = read_safetensors_directory(directory).tensors;
+  const auto bias = tensors.find("final_logits_bias");
+  config.logits_bias = bias != tensors.end() && !all_zero(bias->second);
+  auto model = std::make_unique<Transformer>(config, dtype);
+  fill_parameters(*model, tensors, (directory / "model.safetensors").string());
+  return model;
+}
+
+void write_model(const Transformer& model, DirectoryWriter& writer) {
+  writer.add_file("config.json", config_text(model.config()));
+  writer.add_file("generation_config.json", generation_config_text(model.config()));
+  writer.add_file("model.safetensors", [&](OutputFile& file) { write_safetensors(file, checkpoint_tensors(model)); });
+}
+
+void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file) {
+  Filler(model, tensors, file).run();
+}
+
+std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,
+                                            const std::function<Tensor(const Parameter&)>& part) {
+  const auto value = [](const Parameter& parameter) { return parameter.value(); };
+  std::vector<NamedTensor> tensors;
+  for (const Binding& binding : bind(model)) {
+    const Layout layout{binding.layout, model.config().decoder_heads};
+    const Tensor stacked = stack(binding, part ? part : value);
+    if (!stacked.defined()) continue;
+    Tensor stored = layout.from_stacked(stacked);
+    if (is_row_vector(binding)) stored = stored.reshape({1, stored.count()});
+    tensors.push_back({binding.name, stored});
+  }
+  return tensors;
+}
+
+std::string config_text(const ModelConfig& config) {
+  const Family& family = find_family(config.family);
+  OrderedJson json;
+  json["architectures"] = {family.architecture};
+  json["model_type"] = family.model_type;
+  for (const ConfigField& field : family.fields) std::visit(FieldWriter{json, field.key, config}, field.member);
+  for (const ConfigConstant& constant : family.constants) json[std::string(constant.key)] = constant.value;
+  if (family.write != nullptr) family.write(config, json);
+  json["dtype"] = "float32";
+  return json_text(json);
+}
+
+std::string generation_config_text(const ModelConfig& config) {
+  OrderedJson json;
+  const auto token = [&](const char* key, std::int32_t id) {
+    if (id >= 0) json[key] = id;
+  };
+  token("bos_token_id", config.bos);
+  token("eos_token_id", config.eos);
+  token("pad_token_id", config.pad);
+  if (config.encoder_decoder()) {
+    token("decoder_start_token_id", config.decoder_start);
+    token("forced_eos_token_id", config.eos);
+    if (config.pad >= 0) json["bad_words_ids"] = {{config.pad}};
+    json["num_beams"] = 4;
+  }
+  json["max_length"] = std::min<std::int64_t>(config.max_positions, 512);
+  return json_text(json);
+}
+
+}  // namespace rapt

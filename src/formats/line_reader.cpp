@@ -1,0 +1,76 @@
+#include "formats/line_reader.h"
+
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+#include "formats/file.h"
+#include "formats/printable.h"
+
+namespace rapt {
+namespace {
+
+constexpr std::size_t buffer_bytes = std::size_t{1} << 18;
+
+FileDescriptor open_lines(const std::filesystem::path& path) {
+  if (path != "-") return open_to_read(path, Readable::regular_files_and_streams);
+  FileDescriptor input(dup(STDIN_FILENO));
+  require(input.get() >= 0, "standard input: cannot be read: {}", system_message(errno));
+  return input;
+}
+
+}  // namespace
+
+void LineReader::Close::operator()(gzFile_s* file) const {
+  gzclose(file);
+}
+
+LineReader::LineReader(const std::filesystem::path& path, const LineReaderOptions& options)
+    : name_(path == "-" ? "standard input" : printable(path.native(), 400)), options_(options), buffer_(buffer_bytes) {
+  FileDescriptor input = open_lines(path);
+  file_.reset(gzdopen(input.get(), "rb"));
+  require(file_ != nullptr, "{}: cannot be read: out of memory", name_);
+  input.release();
+  gzbuffer(file_.get(), static_cast<unsigned>(buffer_bytes));
+}
+
+std::string LineReader::where() const {
+  return fmt::format("{}: line {}", name_, lines_);
+}
+
+bool LineReader::fill() {
+  const int got = gzread(file_.get(), buffer_.data(), static_cast<unsigned>(buffer_.size()));
+  begin_ = 0;
+  end_ = got > 0 ? static_cast<std::size_t>(got) : 0;
+  if (end_ > 0) return true;
+  int error = Z_OK;
+  gzerror(file_.get(), &error);
+  require(error != Z_BUF_ERROR, "{}: line {}: the compressed data end too early; the file is truncated", name_,
+          lines_ + 1);
+  require(error != Z_ERRNO, "{}: line {}: cannot be read: {}", name_, lines_ + 1, system_message(errno));
+  require(error == Z_OK || error == Z_STREAM_END, "{}: line {}: the compressed data are damaged", name_, lines_ + 1);
+  return false;
+}
+
+bool LineReader::next(std::string& line) {
+  line.clear();
+  if (begin_ == end_ && !fill()) return false;
+  for (bool ended = false; !ended && (begin_ < end_ || fill());) {
+    const char* first = buffer_.data() + begin_;
+    const auto* newline = static_cast<const char*>(std::memchr(first, '\n', end_ - begin_));
+    ended = newline != nullptr;
+    const std::size_t length = ended ? static_cast<std::size_t>(newline - first) : end_ - begin_;
+    require(length <= options_.max_line_bytes - line.size(), "{}: line {}: is longer than {} bytes", name_, lines_ + 1,
+            options_.max_line_bytes);
+    line.append(first, length);
+    begin_ += length + (ended ? 1 : 0);
+  }
+  if (line.ends_with('\r')) line.pop_back();
+  ++lines_;
+  return true;
+}
+
+}  // namespace rapt

@@ -1,0 +1,49 @@
+/// Text files, line by line, compressed or not.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct gzFile_s;
+
+namespace rapt {
+
+struct LineReaderOptions {
+  std::size_t max_line_bytes = std::size_t{1} << 26;  ///< a longer line is an error
+};
+
+/// Reads a text file, or standard input when the path is "-". A file whose first bytes are those of gzip is
+/// decompressed, whatever its name. Lines end in "\n" or "\r\n"; the last one may lack it. Any other byte is part of
+/// its line, NUL and invalid UTF-8 included. Errors name the file and the line.
+class LineReader {
+ public:
+  explicit LineReader(const std::filesystem::path& path, const LineReaderOptions& options = {});
+
+  /// The next line without its end, into `line`; false at the end of the file.
+  bool next(std::string& line);
+  /// How many lines next() gave, that is, the number of the last one.
+  std::int64_t lines() const { return lines_; }
+  /// "corpus.en.gz: line 17", for messages about the last line.
+  std::string where() const;
+
+ private:
+  struct Close {
+    void operator()(gzFile_s* file) const;
+  };
+
+  bool fill();
+
+  std::string name_;
+  LineReaderOptions options_;
+  std::unique_ptr<gzFile_s, Close> file_;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0;  ///< of what is in the buffer and not yet given out
+  std::size_t end_ = 0;
+  std::int64_t lines_ = 0;
+};
+
+}  // namespace rapt

@@ -1,0 +1,14 @@
+/// Text from files, made safe to show.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace rapt {
+
+/// `text` as it may stand in a one-line message: control characters and bytes that are not UTF-8 become \xNN, and what
+/// is longer than `limit` bytes ends in "...".
+std::string printable(std::string_view text, std::size_t limit = 100);
+
+}  // namespace rapt

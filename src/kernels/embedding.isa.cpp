@@ -1,0 +1,63 @@
+#include "kernels/blocks.h"
+#include "kernels/dropout.h"
+#include "kernels/vector_loops.h"
+
+namespace rapt::kernels::RAPT_ISA {
+namespace {
+
+template <typename Table, typename T, typename Drop>
+void forward(const EmbeddingBlock& block, Drop& drop) {
+  const int64_t width = block.width;
+  const Table factor = static_cast<Table>(block.scale);
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    const int64_t begin = (block.first_token + t) * width;
+    const Table* row = static_cast<const Table*>(block.table) + block.ids[t] * width;
+    T* y = static_cast<T*>(block.y) + t * width;
+    if (block.positions == nullptr) {
+      each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
+        store(keep(load(row + i, part) * factor), y + i, part);
+      });
+    } else {
+      const Table* position = static_cast<const Table*>(block.position_table) + block.positions[t] * width;
+      each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
+        store(keep(load(row + i, part) * factor + load(position + i, part)), y + i, part);
+      });
+    }
+  }
+}
+
+template <typename T, typename Drop>
+void backward(const EmbeddingGradientBlock& block, Drop& drop) {
+  using Table = typename Simd<T>::Scalar;
+  const int64_t width = block.width;
+  const Table factor = static_cast<Table>(block.scale);
+  for (int64_t k = 0; k < block.tokens; ++k) {
+    const int64_t token = block.order[k];
+    const T* dy = static_cast<const T*>(block.dy) + token * width;
+    Table* row = static_cast<Table*>(block.d_table) + block.ids[token] * width;
+    each_vector_with_dropout<T>(drop, token * width, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
+      store(load(row + i, part) + keep(load(dy + i, part)) * factor, row + i, part);
+    });
+  }
+}
+
+}  // namespace
+
+void embedding_forward_block(const EmbeddingBlock& block) {
+  with_dropout(block.mask, [&](auto& drop) {
+    if (block.table_type == DType::f64) {
+      forward<double, double>(block, drop);
+    } else if (block.dtype == DType::bf16) {
+      forward<float, bf16>(block, drop);
+    } else {
+      forward<float, float>(block, drop);
+    }
+  });
+}
+
+void embedding_backward_block(const EmbeddingGradientBlock& block) {
+  with_type(block.dtype,
+            [&]<typename T>(Type<T>) { with_dropout(block.mask, [&](auto& drop) { backward<T>(block, drop); }); });
+}
+
+}  // namespace rapt::kernels::RAPT_ISA

@@ -1,0 +1,96 @@
+#include "model/cache.h"
+
+#include <cstring>
+
+namespace rapt {
+
+std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_values, const Sequences& sequences) {
+  require(sequences.count() == static_cast<std::int32_t>(slots_->slot.size()), "{} sequences for {} hypotheses",
+          sequences.count(), slots_->slot.size());
+  const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
+  auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
+  std::vector<attention::Span> spans;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    const auto hypothesis = static_cast<std::size_t>(i);
+    const std::int32_t first = slots_->slot[hypothesis] * slots_->capacity;
+    const std::int32_t length = slots_->length[hypothesis];
+    const std::int32_t added = sequences.length(i);
+    require(length + added <= slots_->capacity, "a sequence of {} tokens does not fit the cache of {}", length + added,
+            slots_->capacity);
+    for (std::int32_t t = 0; t < added; ++t) {
+      std::memcpy(rows + static_cast<std::size_t>(first + length + t) * row_bytes,
+                  keys_values.row(sequences.begin(i) + t), row_bytes);
+    }
+    spans.push_back({sequences.begin(i), added, first, length + added});
+  }
+  return spans;
+}
+
+void SelfAttentionCache::copy(std::int32_t from, std::int32_t to, std::int32_t length) {
+  const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
+  auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
+  const auto slot_bytes = static_cast<std::size_t>(slots_->capacity) * row_bytes;
+  std::memcpy(rows + static_cast<std::size_t>(to) * slot_bytes, rows + static_cast<std::size_t>(from) * slot_bytes,
+              static_cast<std::size_t>(length) * row_bytes);
+}
+
+DecoderCache::DecoderCache(std::int32_t hypotheses, std::int32_t slots, std::int32_t capacity, int layers,
+                           std::int64_t width, DType dtype, const Sequences* memory)
+    : slot_count_(slots) {
+  require(hypotheses <= slots, "{} hypotheses do not fit {} slots", hypotheses, slots);
+  require(memory == nullptr || memory->count() == hypotheses, "every hypothesis needs a source sequence");
+  slots_.capacity = capacity;
+  for (std::int32_t i = 0; i < hypotheses; ++i) {
+    slots_.slot.push_back(i);
+    slots_.length.push_back(0);
+    if (memory != nullptr) slots_.memory.push_back({0, 0, memory->begin(i), memory->length(i)});
+  }
+  for (int i = 0; i < layers; ++i) layers_.emplace_back(slots_, slots, width, dtype);
+}
+
+std::vector<attention::Span> DecoderCache::memory_spans(const Sequences& queries) const {
+  std::vector<attention::Span> spans = slots_.memory;
+  for (std::int32_t i = 0; i < queries.count() && !spans.empty(); ++i) {
+    spans[static_cast<std::size_t>(i)].query_begin = queries.begin(i);
+    spans[static_cast<std::size_t>(i)].query_count = queries.length(i);
+  }
+  return spans;
+}
+
+void DecoderCache::advance(const Sequences& sequences) {
+  for (std::int32_t i = 0; i < sequences.count(); ++i)
+    slots_.length[static_cast<std::size_t>(i)] += sequences.length(i);
+}
+
+void DecoderCache::reorder(std::span<const std::int32_t> from) {
+  require(from.size() <= static_cast<std::size_t>(slot_count_), "{} hypotheses do not fit {} slots", from.size(),
+          slot_count_);
+  const CacheSlots old = slots_;
+  slots_.slot.assign(from.size(), -1);
+  slots_.length.clear();
+  slots_.memory.clear();
+
+  // The first to continue a hypothesis keeps its slot; the others get copies in slots that nobody keeps.
+  std::vector<bool> used(static_cast<std::size_t>(slot_count_), false);
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto parent = static_cast<std::size_t>(from[i]);
+    require(from[i] >= 0 && parent < old.slot.size(), "hypothesis {} does not exist", from[i]);
+    const auto slot = static_cast<std::size_t>(old.slot[parent]);
+    if (!used[slot]) {
+      used[slot] = true;
+      slots_.slot[i] = old.slot[parent];
+    }
+    slots_.length.push_back(old.length[parent]);
+    if (!old.memory.empty()) slots_.memory.push_back(old.memory[parent]);
+  }
+  std::int32_t free = 0;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    if (slots_.slot[i] >= 0) continue;
+    while (used[static_cast<std::size_t>(free)]) ++free;
+    used[static_cast<std::size_t>(free)] = true;
+    slots_.slot[i] = free;
+    for (auto& layer : layers_) layer.copy(old.slot[static_cast<std::size_t>(from[i])], free, slots_.length[i]);
+  }
+}
+
+}  // namespace rapt

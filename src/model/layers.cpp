@@ -1,0 +1,48 @@
+#include "model/layers.h"
+
+namespace rapt {
+
+Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& sequences,
+                              std::span<const std::int32_t> positions, SelfAttentionCache* cache) const {
+  const std::int64_t query_width = static_cast<std::int64_t>(options.heads) * options.d_head;
+  const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
+  Var projected = query_key_value(ctx, x);
+  if (rotary > 0) {
+    // Queries and keys lie side by side, so their heads turn in one call.
+    projected = ops::rotary(ctx, projected,
+                            {.heads = options.heads + options.kv_heads,
+                             .d_head = options.d_head,
+                             .rotary = rotary,
+                             .base = rotary_base,
+                             .positions = positions});
+  }
+  const ops::HeadColumns q{projected, 0};
+  if (cache != nullptr) {
+    std::vector<attention::Span> spans =
+        cache->append(projected.value().columns(query_width, query_width + 2 * key_width), sequences);
+    const Var kept(cache->keys_values());
+    return output(ctx,
+                  ops::scaled_dot_product_attention(ctx, q, {kept, 0}, {kept, key_width}, std::move(spans), options));
+  }
+  std::vector<attention::Span> spans;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
+  }
+  return output(
+      ctx, ops::scaled_dot_product_attention(ctx, q, {projected, query_width}, {projected, query_width + key_width},
+                                             std::move(spans), options));
+}
+
+Var CrossAttention::operator()(Context& ctx, const Var& x, const Var& projected_memory,
+                               std::vector<attention::Span> spans) const {
+  const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
+  return output(ctx, ops::scaled_dot_product_attention(ctx, {query(ctx, x), 0}, {projected_memory, 0},
+                                                       {projected_memory, key_width}, std::move(spans), options));
+}
+
+Var FeedForward::operator()(Context& ctx, const Var& x) const {
+  if (activation == kernels::Activation::relu && !(dropout > 0)) return outer(ctx, inner.relu(ctx, x));
+  return outer(ctx, ops::activation(ctx, activation, inner(ctx, x), dropout));
+}
+
+}  // namespace rapt

@@ -1,0 +1,77 @@
+/// The Transformer ("Attention Is All You Need"): encoder-decoder, or decoder-only.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "autograd/ops.h"
+#include "autograd/parameter.h"
+#include "model/cache.h"
+#include "model/config.h"
+#include "model/layers.h"
+
+namespace rapt {
+
+/// What one training or scoring step sees.
+struct Batch {
+  RaggedTokens source;                ///< empty for decoder-only models
+  RaggedTokens input;                 ///< what the decoder reads: the targets shifted right by one, after decoder_start
+  std::vector<std::int32_t> targets;  ///< what it should say, one for each token of input
+
+  std::int64_t target_tokens() const { return static_cast<std::int64_t>(targets.size()); }
+};
+
+using LossOptions = ops::CrossEntropyOptions;
+
+class Transformer {
+ public:
+  /// All weights zero, in f32 (f64 for gradient checks). Throws Error when the config is inconsistent.
+  explicit Transformer(const ModelConfig& config, DType dtype = DType::f32);
+
+  /// Matrices uniform in +-sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010), embeddings normal with deviation
+  /// d_model^-1/2 (pad's row zero), biases 0, norms 1. Decoder-only models: normal with deviation 0.02, residual
+  /// projections 0.02 / sqrt(2 layers) (Radford et al. 2019).
+  void initialize(std::uint64_t seed);
+
+  const ModelConfig& config() const { return config_; }
+  /// Every parameter once, under rapt's own names ("encoder.0.self_attention.query.weight"), in a fixed order.
+  const ParameterList& parameters() const { return parameters_; }
+  /// Number of learnt numbers.
+  std::int64_t parameter_count() const;
+
+  /// Summed cross-entropy of a batch. With a tape in the context, run_backward then fills the weights' gradients.
+  kernels::CrossEntropySums loss(Context& ctx, const Batch& batch, const LossOptions& options) const;
+  /// Logits of every decoder token: [target tokens, vocab], of type ctx.compute.
+  Tensor logits(Context& ctx, const Batch& batch) const;
+
+  /// The encoder's output ("memory"): [source tokens, d_model].
+  Ragged encode(Context& ctx, const RaggedTokens& source) const;
+  /// The decoder's hidden states for `input`. memory: what encode gave (null when decoder-only); sequence i of the
+  /// input attends to sequence i of the memory. A cache, if given, holds the earlier tokens of each sequence and
+  /// receives these.
+  Ragged decode(Context& ctx, const RaggedTokens& input, const Ragged* memory, DecoderCache* cache = nullptr) const;
+  /// Hidden states to logits, f32 or ctx.compute.
+  Var project(Context& ctx, const Var& hidden, DType dtype) const;
+
+ private:
+  Var embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,
+            std::span<const std::int32_t> positions) const;
+  Var projected_memory(Context& ctx, std::size_t layer, const Ragged* memory, DecoderCache* cache) const;
+  Var forward(Context& ctx, const Batch& batch) const;
+
+  ModelConfig config_;
+  WeightPtr source_embedding_;
+  WeightPtr target_embedding_;
+  WeightPtr output_;
+  WeightPtr learned_positions_;
+  WeightPtr logits_bias_;
+  Tensor sinusoids_;
+  std::vector<EncoderLayer> encoder_;
+  std::vector<DecoderLayer> decoder_;
+  LayerNorm encoder_norm_;
+  LayerNorm decoder_norm_;
+  ParameterList parameters_;
+};
+
+}  // namespace rapt

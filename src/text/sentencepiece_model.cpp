@@ -1,0 +1,98 @@
+#include "text/sentencepiece_model.h"
+
+#include <sentencepiece_processor.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "formats/printable.h"
+#include "text/sentencepiece_check.h"
+
+namespace rapt {
+namespace {
+
+/// The library joins a run of unknown characters one by one to a growing string, which takes time quadratic in the
+/// length of the run: minutes for a megabyte. Texts up to this length are left to it all the same.
+constexpr std::size_t kLongText = 8192;
+/// How much text is looked at together, by half overlapping, to find longer runs. What a model makes of a character
+/// depends on a few characters around it, far fewer than half a window.
+constexpr std::size_t kWindow = 2048;
+
+constexpr std::size_t kMessageBytes = 400;
+
+/// The last boundary between characters at or before `position`.
+std::size_t boundary(std::string_view text, std::size_t position) {
+  if (position >= text.size()) return text.size();
+  while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
+  return position;
+}
+
+}  // namespace
+
+SentencePieceModel::SentencePieceModel(std::string serialized, const std::string& file)
+    : serialized_(std::move(serialized)), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
+  require(!serialized_.empty(), "{} is empty; it must be a SentencePiece model", file);
+  require_sound_normalization(serialized_, file);
+  const auto status = processor_->LoadFromSerializedProto(serialized_);
+  require(status.ok(), "{} is not a SentencePiece model that can be used: {}", file,
+          printable(status.message(), kMessageBytes));
+}
+
+SentencePieceModel::~SentencePieceModel() = default;
+
+std::vector<std::string> SentencePieceModel::encode(std::string_view text) const {
+  return text.size() <= kLongText ? encode_whole(text) : encode_whole(shorten_unknown(text));
+}
+
+std::vector<std::string> SentencePieceModel::encode_whole(std::string_view text) const {
+  std::vector<std::string> pieces;
+  const auto status = processor_->Encode(text, &pieces);
+  require(status.ok(), "SentencePiece cannot cut a text of {} bytes: {}", text.size(),
+          printable(status.message(), kMessageBytes));
+  return pieces;
+}
+
+/// Whether the model knows no character of a text.
+bool SentencePieceModel::is_unknown(std::string_view text) const {
+  const std::vector<std::string> pieces = encode_whole(text);
+  const std::size_t first = !pieces.empty() && pieces.front() == kWordMark ? 1 : 0;
+  return pieces.size() == first + 1 && processor_->PieceToId(pieces[first]) == processor_->unk_id();
+}
+
+/// The text without the middle of long runs of unknown characters, which changes no piece but theirs.
+std::string SentencePieceModel::shorten_unknown(std::string_view text) const {
+  std::string result;
+  std::size_t kept = 0;  // what comes before is in the result or left out
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t end = begin;  // of the run of unknown windows that begins here
+    for (std::size_t next = begin; next < text.size(); next = boundary(text, next + kWindow / 2)) {
+      const std::size_t window_end = boundary(text, next + kWindow);
+      if (!is_unknown(text.substr(next, window_end - next))) break;
+      end = window_end;
+    }
+    if (end - begin > 2 * kWindow) {
+      const std::size_t middle = boundary(text, begin + kWindow / 2);
+      result += text.substr(kept, middle - kept);
+      kept = boundary(text, end - kWindow / 2);
+    }
+    begin = boundary(text, std::max(end, begin + kWindow / 2));
+  }
+  result += text.substr(kept);
+  return result;
+}
+
+std::string SentencePieceModel::decode(const std::vector<std::string>& pieces) const {
+  std::string text;
+  const auto status = processor_->Decode(pieces, &text);
+  require(status.ok(), "SentencePiece cannot join {} pieces: {}", pieces.size(),
+          printable(status.message(), kMessageBytes));
+  return text;
+}
+
+std::vector<std::string> SentencePieceModel::pieces() const {
+  std::vector<std::string> result;
+  for (int id = 0; id < processor_->GetPieceSize(); ++id) result.push_back(processor_->IdToPiece(id));
+  return result;
+}
+
+}  // namespace rapt

@@ -1,0 +1,68 @@
+/// Text to token ids and back.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rapt {
+
+/// Ids of the tokens that stand for no text; empty where a tokenizer has no such token.
+struct SpecialTokens {
+  std::optional<std::int32_t> pad;
+  std::optional<std::int32_t> eos;
+  std::optional<std::int32_t> bos;
+  std::optional<std::int32_t> unk;
+
+  bool contains(std::int32_t id) const { return id == pad || id == eos || id == bos || id == unk; }
+};
+
+/// A piece of text as a person should see it.
+struct DisplayPiece {
+  std::string text;          ///< without the mark of a word's beginning
+  bool starts_word = false;  ///< to be shown with a space before it
+  bool special = false;      ///< stands for no text; `text` is the token's name
+};
+
+/// What turns text into token ids and back. Immutable, so that threads may share it.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// The ids of a text, with the special tokens that models of this kind expect around a whole text. Throws Error
+  /// unless `text` is valid UTF-8, or where the tokenizer cannot express it.
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  /// The text of some ids, special tokens left out. Throws Error for an id that is not in the vocabulary.
+  virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
+  /// The vocabulary: pieces as the tokenizer's files spell them, by id. Empty where no piece has the id.
+  virtual const std::vector<std::string>& pieces() const = 0;
+  virtual const SpecialTokens& special() const = 0;
+  /// How to show a piece; throws Error for an id that is not in the vocabulary.
+  virtual DisplayPiece display(std::int32_t id) const = 0;
+  /// The tokenizer of what the model writes. This one, unless the model translates: then this one is for the language
+  /// it reads and the target for the language it writes. Lives as long as this one.
+  virtual const Tokenizer& target() const { return *this; }
+  /// The tokenizer's files in Hugging Face's formats: name -> contents. Both tokenizers of a model that translates give
+  /// the files of both.
+  virtual std::map<std::string, std::string> files() const = 0;
+
+  /// Writes the files into an existing directory.
+  void write(const std::filesystem::path& directory) const;
+  std::int32_t vocab_size() const { return static_cast<std::int32_t>(pieces().size()); }
+
+ protected:
+  /// The piece of an id; throws Error if there is none.
+  const std::string& piece(std::int32_t id) const;
+};
+
+/// Reads the tokenizer of a Hugging Face model directory: a MarianTokenizer if source.spm is there, a
+/// CharacterTokenizer if only tokenizer.json is. Throws Error for any other kind, naming what is not supported.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory);
+
+}  // namespace rapt

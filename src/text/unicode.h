@@ -1,0 +1,32 @@
+/// Properties of characters, letter case and normalisation, by the Unicode tables of utf8proc.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rapt {
+
+/// The same set as Python's str.isspace: what separates words for the metrics and is stripped from decoded text.
+bool is_whitespace(char32_t code_point);
+/// General categories P*, S* and N*.
+bool is_punctuation(char32_t code_point);
+bool is_symbol(char32_t code_point);
+bool is_number(char32_t code_point);
+
+/// The words of a text, separated by whitespace; views into `text`, which must be valid UTF-8.
+std::vector<std::string_view> split_words(std::string_view text);
+/// The text without whitespace at its end, or at both ends; `text` must be valid UTF-8.
+std::string_view strip_right(std::string_view text);
+std::string_view strip(std::string_view text);
+
+/// Full lower case, with the two context rules of Unicode's SpecialCasing that depend on no language: capital sigma at
+/// the end of a word, and capital I with dot above. Equal to Python's str.lower. `text` must be valid UTF-8.
+std::string to_lower(std::string_view text);
+
+enum class NormalizationForm { nfc, nfd, nfkc, nfkd };
+
+/// The text in a Unicode normalisation form (Unicode Standard Annex 15); `text` must be valid UTF-8.
+std::string normalize(std::string_view text, NormalizationForm form);
+
+}  // namespace rapt

@@ -1,0 +1,80 @@
+/// The directory of a run.
+///
+///   OUTPUT/                      when the run is over: the model to use, a Hugging Face directory
+///     train.jsonl                every figure
+///     best/                      the model that scored best in validation so far, likewise
+///     average/                   the mean of the last checkpoints, likewise
+///     checkpoints/step-00001000/ likewise, and in it what --resume needs: training.json, optimizer.safetensors
+///     snapshots/step-00001000.safetensors  weights of the last checkpoints, to be averaged
+///
+/// Each of these directories is written whole or not at all, and the two newest checkpoints are kept.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/directory.h"
+#include "model/transformer.h"
+#include "text/tokenizer.h"
+#include "training/checkpoint_state.h"
+#include "training/optimizer.h"
+
+namespace rapt::training {
+
+/// A checkpoint from which a run can go on.
+struct StoredRun {
+  std::filesystem::path directory;
+  StoredState stored;
+  std::vector<std::string> warnings;  ///< why newer checkpoints were passed over
+};
+
+/// The newest checkpoint of a run that is complete and undamaged; nothing when there is none at all. Throws Error when
+/// there are some and all are damaged.
+std::optional<StoredRun> find_newest_checkpoint(const std::filesystem::path& output);
+
+/// Fills the optimizer from a checkpoint's directory. Throws Error when it is of another model.
+void restore_optimizer(Optimizer& optimizer, const StoredRun& run);
+
+class CheckpointStore {
+ public:
+  /// Keeps a reference to the tokenizer, whose files belong to every model that is written.
+  CheckpointStore(std::filesystem::path output, const Tokenizer& tokenizer)
+      : output_(std::move(output)), tokenizer_(tokenizer) {}
+
+  const std::filesystem::path& output() const { return output_; }
+  std::filesystem::path best() const { return output_ / "best"; }
+  std::filesystem::path average() const { return output_ / "average"; }
+  std::filesystem::path checkpoint(std::int64_t step) const;
+
+  /// Writes the checkpoint of state.step and then deletes those before the one before.
+  void save(const Transformer& model, const Optimizer& optimizer, const TrainingState& state,
+            const RunRecord& record) const;
+  void save_best(const Transformer& model, std::int64_t step) const;
+
+  /// Keeps the model's present weights for averaging, with at most `keep` - 1 of the earlier ones.
+  void add_snapshot(const Transformer& model, TrainingState& state, std::size_t keep) const;
+  /// Writes the mean of the snapshots as a model and returns it. Snapshots that are missing or damaged are passed over
+  /// and named in `warnings`; with fewer than two left, nothing is written and null returned.
+  std::unique_ptr<Transformer> write_average(const ModelConfig& config, const TrainingState& state,
+                                             std::vector<std::string>& warnings) const;
+
+  /// Copies the files of a model (best, average, a checkpoint) to the run's own directory, the weights last.
+  void publish(const std::filesystem::path& model) const;
+
+  /// Moves checkpoints after `step`, from which the run did not go on because they are damaged, out of the way.
+  void set_aside_after(std::int64_t step) const;
+
+ private:
+  std::filesystem::path snapshot(std::int64_t step) const;
+  /// The model and the tokenizer's files.
+  void add_model(DirectoryWriter& writer, const Transformer& model) const;
+
+  std::filesystem::path output_;
+  const Tokenizer& tokenizer_;
+};
+
+}  // namespace rapt::training

@@ -1,0 +1,60 @@
+/// The progress of a run for a person at a terminal or a log file.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "training/records.h"
+
+namespace rapt::training {
+
+struct ProgressOptions {
+  bool rewrite = false;  ///< one line that is written over (a terminal); otherwise plain lines
+  double seconds = 10;   ///< between lines, when they are plain
+};
+
+/// Formats what it observes and writes it to `out`, which must stay open. Rates are those since the line before.
+class Progress final : public Observer {
+ public:
+  Progress(std::FILE* out, const ProgressOptions& options) : out_(out), options_(options) {}
+  ~Progress() override;
+
+  void began(const RunSummary& summary) override;
+  void stepped(const StepRecord& record) override;
+  void validated(const ValidationRecord& record) override;
+  void note(std::string_view message) override;
+  void warn(std::string_view message) override;
+
+ private:
+  void write_line(std::string_view line);
+  std::string text(const StepRecord& record) const;
+  std::string time_left(const StepRecord& record) const;
+
+  /// What has added up since the last line.
+  struct Window {
+    double seconds = 0;
+    double flops = 0;
+    std::int64_t tokens = 0;
+    double loss = 0;
+    double nll = 0;
+    std::int64_t steps = 0;
+  };
+
+  std::FILE* out_;
+  ProgressOptions options_;
+  Window window_;
+  std::string live_;  ///< the line that is being written over
+  double machine_flops_ = 0;
+  std::int64_t steps_ = 0;  ///< of the whole run; 0: not known
+  bool stepped_ = false;
+  double first_progress_ = 0;
+  double first_seconds_ = 0;
+};
+
+/// "1:23:45", "12:34"
+std::string clock_text(double seconds);
+/// "34,500"
+std::string grouped(std::int64_t number);
+
+}  // namespace rapt::training

@@ -1,0 +1,183 @@
+#include "training/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "families/checkpoint.h"
+#include "kernels/ceiling.h"
+
+namespace rapt::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double default_cooldown = 0.2;
+constexpr double default_dev_fraction = 0.1;
+/// Rows of the product that gauges the machine; more of them are not faster.
+constexpr std::int64_t most_gauge_rows = 4096;
+
+std::optional<StoredRun> find_run_to_resume(const RunRequest& request, Observer& observer) {
+  auto stored = find_newest_checkpoint(request.output);
+  if (!request.resume) {
+    require(!stored, "{}: holds a run that is at step {}; give --resume to continue it, or another --output",
+            request.output.string(), stored ? stored->stored.state.step : 0);
+    for (const char* name : {"config.json", "model.safetensors"})
+      require(!fs::exists(request.output / name), "{}: already holds a model ({}); give another --output",
+              request.output.string(), name);
+    return stored;
+  }
+  require(stored.has_value(), "{}: holds no checkpoint to resume from; start without --resume",
+          request.output.string());
+  for (const std::string& warning : stored->warnings)
+    observer.warn(fmt::format("{}; going back to the checkpoint of step {}", warning, stored->stored.state.step));
+  return stored;
+}
+
+/// Takes from the stored run what the request does not say.
+TaskFiles complete_files(TaskFiles files, const RunRecord& before) {
+  const auto path = [&](std::string_view option) -> std::optional<fs::path> {
+    const auto found = std::ranges::find(before.files, option, &CorpusFile::option);
+    if (found == before.files.end()) return std::nullopt;
+    return found->path;
+  };
+  if (!files.pairs && path("source")) files.pairs = {*path("source"), *path("target")};
+  if (!files.dev_pairs && path("dev-source")) files.dev_pairs = {*path("dev-source"), *path("dev-target")};
+  if (!files.text) files.text = path("text");
+  if (!files.dev_text) files.dev_text = path("dev-text");
+  if (files.dev_fraction == 0) files.dev_fraction = before.dev_fraction;
+  files.skip_invalid = files.skip_invalid || before.skip_invalid;
+  return files;
+}
+
+void check_files(const TaskFiles& files, const Recipe& recipe) {
+  require(files.pairs.has_value() != files.text.has_value(),
+          "nothing to train on: give --source and --target for translation, or --text for a language model");
+  require(recipe.translation() == files.pairs.has_value(), "--recipe {} is for {}; choose another recipe", recipe.name,
+          recipe.translation() ? "translation and takes --source and --target" : "language models and takes --text");
+  require(files.pairs ? !files.dev_text : !files.dev_pairs,
+          "the validation data are of another kind than the training "
+          "data: pairs take --dev-source and --dev-target, text takes --dev-text or --dev-fraction");
+  const bool validates = files.dev_pairs || files.dev_text || files.dev_fraction > 0;
+  require(validates || recipe.validation.metric == Metric::loss, "--metric bleu needs --dev-source and --dev-target");
+  require(validates || recipe.checkpoints.final_model != FinalModel::best,
+          "--final best needs validation data: --dev-source and --dev-target, --dev-text or --dev-fraction");
+}
+
+std::string default_recipe(const TaskFiles& files) {
+  return files.text ? "nanogpt-cpu" : "tiny";
+}
+
+/// The machine's rate for the products that most of a step consists of.
+double gauge(const Context& ctx, const Recipe& recipe, double seconds) {
+  if (seconds <= 0) return 0;
+  const std::int64_t tokens =
+      recipe.translation() ? recipe.batches.tokens : recipe.batches.context * recipe.batches.sequences;
+  return kernels::gemm_rate(
+      ctx, ctx.compute, seconds,
+      {.m = std::min(tokens, most_gauge_rows), .n = recipe.model.d_ff, .k = recipe.model.d_model});
+}
+
+/// What a run is made of, and the record by which a later one is compared with it.
+struct Plan {
+  Recipe recipe;
+  TaskFiles files;
+  RunRecord record;
+};
+
+Plan make_plan(const RunRequest& request, const std::optional<StoredRun>& stored) {
+  Plan plan{.recipe = {}, .files = request.files, .record = {}};
+  std::string name = request.recipe;
+  if (stored) {
+    const RunRecord& before = stored->stored.record;
+    require(name.empty() || name == before.recipe, "--resume: the run was started with --recipe {}, not {}",
+            before.recipe, name);
+    name = before.recipe;
+    plan.files = complete_files(plan.files, before);
+    plan.recipe = recipe_of(before, stored->directory.string());
+    for (const auto& [setting, value] : request.settings) find_setting(setting).set(plan.recipe, value);
+    complete(plan.recipe);
+  } else {
+    if (name.empty()) name = default_recipe(plan.files);
+    plan.recipe = resolve_recipe(find_recipe(name), request.settings);
+    if (plan.files.text && !plan.files.dev_text && plan.files.dev_fraction == 0)
+      plan.files.dev_fraction = default_dev_fraction;
+  }
+  check_files(plan.files, plan.recipe);
+  plan.record = {.recipe = name,
+                 .settings = settings_of(plan.recipe),
+                 .files = {},
+                 .dev_fraction = plan.files.dev_fraction,
+                 .skip_invalid = plan.files.skip_invalid};
+  return plan;
+}
+
+void load_weights(Transformer& model, const fs::path& directory) {
+  fill_parameters(model, read_safetensors_directory(directory).tensors, (directory / "model.safetensors").string());
+}
+
+}  // namespace
+
+Recipe resolve_recipe(Recipe recipe, const std::vector<std::pair<std::string, std::string>>& settings) {
+  const auto given = [&](std::string_view name) {
+    return std::ranges::any_of(settings, [&](const auto& setting) { return setting.first == name; });
+  };
+  for (const auto& [name, value] : settings) find_setting(name).set(recipe, value);
+  if (recipe.schedule.kind == ScheduleKind::cosine && recipe.schedule.decay_steps == 0)
+    recipe.schedule.decay_steps = recipe.limits.steps;
+  if ((given("minutes") || given("epochs")) && !given("steps")) recipe.limits.steps = 0;
+  if (given("minutes") && !given("cooldown")) recipe.limits.cooldown = default_cooldown;
+  complete(recipe);
+  return recipe;
+}
+
+Outcome run(const RunRequest& request, Observer& observer, const std::function<bool()>& stop) {
+  require(!request.output.empty(), "--output is missing: the directory to write the model to");
+  const DirectoryLock lock(request.output);
+  const std::optional<StoredRun> stored = find_run_to_resume(request, observer);
+  Plan plan = make_plan(request, stored);
+  Context ctx({.threads = request.threads,
+               .seed = plan.recipe.seed,
+               .compute = plan.recipe.precision == Precision::bf16 ? DType::bf16 : DType::f32});
+
+  std::optional<fs::path> checkpoint;
+  if (stored) checkpoint = stored->directory;
+  const auto task = prepare_task(ctx, plan.recipe, plan.files, checkpoint, observer);
+  plan.record.files = task->files;
+  if (stored) require_same_run(stored->stored.record, plan.record);
+
+  Transformer model(task->config);
+  Optimizer optimizer(model.parameters(), plan.recipe.optimizer);
+  CheckpointStore store(request.output, *task->tokenizer);
+  TrainingState state;
+  if (stored) {
+    load_weights(model, stored->directory);
+    restore_optimizer(optimizer, *stored);
+    state = stored->stored.state;
+    store.set_aside_after(state.step);
+  } else {
+    model.initialize(plan.recipe.seed);
+  }
+  fs::create_directories(request.output);
+  Journal journal(request.output / "train.jsonl", state.journal_bytes);
+  observer.began({.recipe = plan.recipe,
+                  .parameters = model.parameter_count(),
+                  .threads = ctx.threads(),
+                  .machine_flops = gauge(ctx, plan.recipe, request.gauge_seconds),
+                  .step = state.step});
+  Trainer trainer(plan.recipe, plan.record,
+                  {.ctx = ctx,
+                   .model = model,
+                   .optimizer = optimizer,
+                   .batches = *task->batches,
+                   .evaluator = task->evaluator ? &*task->evaluator : nullptr,
+                   .store = store,
+                   .journal = journal,
+                   .observer = observer,
+                   .stop = stop},
+                  std::move(state));
+  return trainer.run();
+}
+
+}  // namespace rapt::training
