@@ -1,7 +1,6 @@
 #include "attention/attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -76,16 +75,15 @@ Operand operand(const Rows& rows) {
 }
 
 Call call_of(const Problem& problem, DType dtype) {
-  constexpr std::uint32_t all = 65536;
-  const auto drop_below = static_cast<std::uint32_t>(std::lround(double{problem.dropout.probability} * all));
+  const double kept = problem.dropout.kept();
   return {.dtype = dtype,
           .heads = problem.heads,
           .d_key = problem.d_key,
           .d_value = problem.d_value,
           .scale = problem.scale,
           .causal = problem.visibility.causal,
-          .drop_below = drop_below,
-          .keep_scale = drop_below == all ? 0.0 : static_cast<double>(all) / (all - drop_below),
+          .drop_below = problem.dropout.threshold(),
+          .keep_scale = kept == 0 ? 0.0 : 1 / kept,
           .random_key = {problem.dropout.key.low, problem.dropout.key.high}};
 }
 
