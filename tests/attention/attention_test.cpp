@@ -555,7 +555,7 @@ TEST(Attention, DropoutThatLeavesNothingGivesZeros) {
 
 template <typename T>
 void expect_weights_of_reference(double error) {
-  for_each_example([](const Example& e) {
+  for_each_example([&](const Example& e) {
     for (const kernels::Isa isa : instruction_sets()) {
       SCOPED_TRACE(name_of(isa));
       Trial<T> run(e, isa);
