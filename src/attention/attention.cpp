@@ -203,7 +203,10 @@ void backward(const Kernels& kernels, const Context& ctx, const Problem& problem
   check_problem(problem);
   check_dtype(q.dtype);
   check_nothing_shared(problem.sequences);
-  require(log_sum_exp != nullptr, "attention: the backward pass needs the log_sum_exp of the forward pass");
+  const bool any_queries =
+      std::any_of(problem.sequences.begin(), problem.sequences.end(), [](const Span& s) { return s.query_count > 0; });
+  require(log_sum_exp != nullptr || !any_queries,
+          "attention: the backward pass needs the log_sum_exp of the forward pass");
   for (const auto& [name, rows] : {std::pair{"q", q}, {"dq", dq}}) {
     check_rows(name, rows, q.dtype, problem.heads, problem.d_key);
   }
