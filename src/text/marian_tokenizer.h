@@ -35,8 +35,8 @@ struct MarianFiles {
 
 /// Languages and length for a new tokenizer.
 struct MarianOptions {
-  std::string source_lang = "";
-  std::string target_lang = "";
+  std::string source_lang;
+  std::string target_lang;
   std::int64_t model_max_length = 512;
 };
 

@@ -3,6 +3,7 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "core/error.h"
 #include "formats/printable.h"
@@ -27,15 +28,25 @@ std::size_t boundary(std::string_view text, std::size_t position) {
   return position;
 }
 
+/// Loads a model; what is wrong with it, or nothing. The library reports most problems, and throws on some.
+std::string load(sentencepiece::SentencePieceProcessor& processor, std::string_view serialized) {
+  try {
+    const auto status = processor.LoadFromSerializedProto(serialized);
+    return status.ok() ? "" : status.message();
+  } catch (const std::exception& exception) {
+    return exception.what();
+  }
+}
+
 }  // namespace
 
 SentencePieceModel::SentencePieceModel(std::string serialized, const std::string& file)
     : serialized_(std::move(serialized)), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   require(!serialized_.empty(), "{} is empty; it must be a SentencePiece model", file);
   require_sound_normalization(serialized_, file);
-  const auto status = processor_->LoadFromSerializedProto(serialized_);
-  require(status.ok(), "{} is not a SentencePiece model that can be used: {}", file,
-          printable(status.message(), kMessageBytes));
+  const std::string problem = load(*processor_, serialized_);
+  require(problem.empty(), "{} is not a SentencePiece model that can be used: {}", file,
+          printable(problem, kMessageBytes));
 }
 
 SentencePieceModel::~SentencePieceModel() = default;
@@ -91,6 +102,7 @@ std::string SentencePieceModel::decode(const std::vector<std::string>& pieces) c
 
 std::vector<std::string> SentencePieceModel::pieces() const {
   std::vector<std::string> result;
+  result.reserve(static_cast<std::size_t>(processor_->GetPieceSize()));
   for (int id = 0; id < processor_->GetPieceSize(); ++id) result.push_back(processor_->IdToPiece(id));
   return result;
 }

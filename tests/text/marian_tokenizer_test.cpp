@@ -202,9 +202,9 @@ TEST(MarianTokenizer, RefusesSettingsItDoesNotKnow) {
 
 TEST(MarianTokenizer, RefusesDamagedFiles) {
   expect_refused("source.spm", as(""), "source.spm is empty");
-  expect_refused("source.spm", as("This is no model."), "source.spm is not a SentencePiece model");
+  expect_refused("source.spm", as("This is no model."), "source.spm is damaged");
   expect_refused(
-      "target.spm", [](std::string bytes) { return bytes.substr(0, bytes.size() / 2); }, "target.spm");
+      "target.spm", [](std::string bytes) { return bytes.substr(0, bytes.size() / 2); }, "target.spm is");
   expect_refused("vocab.json", as("{}"), "vocab.json");
   expect_refused("vocab.json", as("[1, 2"), "vocab.json");
   expect_refused("vocab.json", with("new", -1), "\"new\": expected an id from 0 to");
