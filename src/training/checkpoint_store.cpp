@@ -54,8 +54,8 @@ std::vector<NumberedPath> numbered_paths(const fs::path& directory) {
   return result;
 }
 
-/// Deletes under another name, so that what an interrupted deletion leaves is not taken for a damaged checkpoint; the next
-/// deletion clears that away.
+/// Deletes under another name, so that what an interrupted deletion leaves is not taken for a damaged checkpoint; the
+/// next deletion clears that away.
 void delete_checkpoint(const fs::path& path) {
   const fs::path doomed = path.parent_path() / ".deleted";
   std::error_code error;
