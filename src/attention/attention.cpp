@@ -1,7 +1,6 @@
 #include "attention/attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -76,16 +75,15 @@ Operand operand(const Rows& rows) {
 }
 
 Call call_of(const Problem& problem, DType dtype) {
-  constexpr std::uint32_t all = 65536;
-  const auto drop_below = static_cast<std::uint32_t>(std::lround(double{problem.dropout.probability} * all));
+  const double kept = problem.dropout.kept();
   return {.dtype = dtype,
           .heads = problem.heads,
           .d_key = problem.d_key,
           .d_value = problem.d_value,
           .scale = problem.scale,
           .causal = problem.visibility.causal,
-          .drop_below = drop_below,
-          .keep_scale = drop_below == all ? 0.0 : static_cast<double>(all) / (all - drop_below),
+          .drop_below = problem.dropout.threshold(),
+          .keep_scale = kept == 0 ? 0.0 : 1 / kept,
           .random_key = {problem.dropout.key.low, problem.dropout.key.high}};
 }
 
@@ -205,7 +203,10 @@ void backward(const Kernels& kernels, const Context& ctx, const Problem& problem
   check_problem(problem);
   check_dtype(q.dtype);
   check_nothing_shared(problem.sequences);
-  require(log_sum_exp != nullptr, "attention: the backward pass needs the log_sum_exp of the forward pass");
+  const bool any_queries =
+      std::any_of(problem.sequences.begin(), problem.sequences.end(), [](const Span& s) { return s.query_count > 0; });
+  require(log_sum_exp != nullptr || !any_queries,
+          "attention: the backward pass needs the log_sum_exp of the forward pass");
   for (const auto& [name, rows] : {std::pair{"q", q}, {"dq", dq}}) {
     check_rows(name, rows, q.dtype, problem.heads, problem.d_key);
   }

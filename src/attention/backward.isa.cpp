@@ -34,7 +34,8 @@ struct Buffers {
 
   Buffers(const Call& call, const Item& item)
       : all_rows(rows_of(item)),
-        rows(at_most(all_rows, at_least(1, tile_rows / item.heads) * item.heads)),
+        // At least one, for a sequence without queries is walked in tiles too.
+        rows(at_least(1, at_most(all_rows, at_least(1, tile_rows / item.heads) * item.heads))),
         keys(at_most(tile_keys, item.key_count)),
         d_key(call.d_key),
         d_value(call.d_value),

@@ -22,8 +22,8 @@ class Stepper {
   virtual std::int32_t vocab() const = 0;
   /// Most tokens that one hypothesis can have, prompt included.
   virtual std::int32_t capacity() const = 0;
-  /// Appends tokens (one sequence per live hypothesis, each of at least one token) and returns the logits that follow the
-  /// last token of each: f32 [hypotheses, vocab].
+  /// Appends tokens (one sequence per live hypothesis, each of at least one token) and returns the logits that follow
+  /// the last token of each: f32 [hypotheses, vocab].
   virtual Tensor step(Context& ctx, const RaggedTokens& tokens) = 0;
   /// Hypothesis i continues what hypothesis from[i] was; hypotheses that nobody continues are dropped.
   virtual void reorder(std::span<const std::int32_t> from) = 0;

@@ -23,8 +23,8 @@ enum class Positions {
 /// A Transformer: encoder-decoder when encoder_layers > 0, decoder-only otherwise.
 struct ModelConfig {
   std::string_view family = "marian";  ///< Hugging Face model_type that reads and writes it; a literal
-  std::int64_t vocab = 0;         ///< of the target, and of the source when embeddings are shared
-  std::int64_t source_vocab = 0;  ///< of the source when embeddings are not shared
+  std::int64_t vocab = 0;              ///< of the target, and of the source when embeddings are shared
+  std::int64_t source_vocab = 0;       ///< of the source when embeddings are not shared
   std::int64_t d_model = 512;
   int encoder_layers = 6;
   int decoder_layers = 6;
@@ -51,8 +51,8 @@ struct ModelConfig {
 
   float dropout = 0.1f;            ///< of sublayer outputs ("residual dropout", 5.4)
   float embedding_dropout = 0.1f;  ///< of the sums of embeddings and positions (5.4)
-  float attention_dropout = 0;   ///< of attention weights
-  float activation_dropout = 0;  ///< inside the feed-forward
+  float attention_dropout = 0;     ///< of attention weights
+  float activation_dropout = 0;    ///< inside the feed-forward
 
   bool encoder_decoder() const { return encoder_layers > 0; }
   std::int64_t source_vocabulary() const { return shared_embeddings ? vocab : source_vocab; }

@@ -54,16 +54,23 @@ std::vector<NumberedPath> numbered_paths(const fs::path& directory) {
   return result;
 }
 
+/// Deletes under another name, so that what an interrupted deletion leaves is not taken for a damaged checkpoint; the
+/// next deletion clears that away.
+void delete_checkpoint(const fs::path& path) {
+  const fs::path doomed = path.parent_path() / ".deleted";
+  std::error_code error;
+  fs::remove_all(doomed, error);
+  if (!error) fs::rename(path, doomed, error);
+  if (!error) fs::remove_all(doomed, error);
+  require(!error, "{}: cannot be deleted: {}", path.string(), error.message());
+}
+
 /// Deletes all but the newest `keep` of those up to `step`.
 void remove_old(const fs::path& directory, std::int64_t step, std::size_t keep) {
   std::vector<NumberedPath> paths = numbered_paths(directory);
   std::erase_if(paths, [&](const NumberedPath& path) { return path.step > step; });
   if (paths.size() <= keep) return;
-  for (const NumberedPath& old : std::span(paths).first(paths.size() - keep)) {
-    std::error_code error;
-    fs::remove_all(old.path, error);
-    require(!error, "{}: cannot be deleted: {}", old.path.string(), error.message());
-  }
+  for (const NumberedPath& old : std::span(paths).first(paths.size() - keep)) delete_checkpoint(old.path);
 }
 
 void copy_durably(const fs::path& from, const fs::path& to) {

@@ -342,7 +342,7 @@ TEST(Run, TrainsWithAVocabularyForEachLanguage) {
   const Scratch scratch;
   const TaskFiles files = put_toy_files(scratch);
   Settings settings = short_run;
-  settings.insert(settings.end(), {{"joint", "no"}, {"vocab-size", "40"}, {"vocab-type", "unigram"}});
+  settings.insert(settings.end(), {{"joint", "no"}, {"vocab-size", "28"}, {"vocab-type", "unigram"}});
   run_toy(toy_request(files, scratch / "out", settings));
   EXPECT_FALSE(load_model(scratch / "out")->config().shared_embeddings);
 }

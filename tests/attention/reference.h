@@ -1,0 +1,258 @@
+/// Attention by plain loops in float64, to compare the operator with, and storage for its operands.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "attention/kernels.h"
+#include "core/random.h"
+
+namespace rapt::attention {
+
+/// A problem with its inputs. Element (token, head, i) lies at [(token * heads + head) * d + i].
+struct Example {
+  std::vector<Span> sequences;
+  int heads = 1;
+  int kv_heads = 1;
+  int d_key = 4;
+  int d_value = 4;
+  double scale = 1;
+  bool causal = false;
+  Dropout dropout = {};
+  std::vector<double> q = {}, k = {}, v = {}, d_out = {};
+
+  Problem problem() const {
+    return {.sequences = sequences,
+            .heads = heads,
+            .kv_heads = kv_heads,
+            .d_key = d_key,
+            .d_value = d_value,
+            .scale = scale,
+            .visibility = {.causal = causal},
+            .dropout = dropout};
+  }
+  std::int64_t query_tokens() const {
+    std::int64_t end = 0;
+    for (const Span& s : sequences) end = std::max<std::int64_t>(end, s.query_begin + s.query_count);
+    return end;
+  }
+  std::int64_t key_tokens() const {
+    std::int64_t end = 0;
+    for (const Span& s : sequences) end = std::max<std::int64_t>(end, s.key_begin + s.key_count);
+    return end;
+  }
+  /// Draws inputs from the standard normal distribution.
+  Example& fill(std::uint64_t seed) {
+    RandomSequence random(seed);
+    const auto draw = [&](std::vector<double>& x, std::int64_t count) {
+      x.resize(static_cast<std::size_t>(count));
+      for (double& value : x) value = random.normal();
+    };
+    draw(q, query_tokens() * heads * d_key);
+    draw(k, key_tokens() * kv_heads * d_key);
+    draw(v, key_tokens() * kv_heads * d_value);
+    draw(d_out, query_tokens() * heads * d_value);
+    return *this;
+  }
+};
+
+/// (queries, keys) of sequences that lie end to end.
+inline std::vector<Span> end_to_end(const std::vector<std::pair<int, int>>& lengths) {
+  std::vector<Span> result;
+  std::int32_t query = 0, key = 0;
+  for (const auto& [queries, keys] : lengths) {
+    result.push_back({query, queries, key, keys});
+    query += queries;
+    key += keys;
+  }
+  return result;
+}
+
+/// One operand in the type under test, with rows further apart than they are long.
+template <typename T>
+struct Storage {
+  static constexpr int gap = 3;
+  int width = 0;
+  std::vector<T> data = {};
+
+  Storage(std::int64_t tokens, int row, double value)
+      : width(row), data(static_cast<std::size_t>(tokens * (row + gap)), of(value)) {}
+  Storage(const std::vector<double>& values, int row)
+      : Storage(static_cast<std::int64_t>(values.size()) / row, row, std::numeric_limits<double>::quiet_NaN()) {
+    for (std::size_t i = 0; i < values.size(); ++i) data[place(i)] = of(values[i]);
+  }
+
+  static T of(double value) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      return bf16(static_cast<float>(value));
+    } else {
+      return static_cast<T>(value);
+    }
+  }
+  static double number(T value) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      return static_cast<float>(value);
+    } else {
+      return value;
+    }
+  }
+  std::size_t place(std::size_t i) const {
+    const auto row = static_cast<std::size_t>(width);
+    return i / row * (row + gap) + i % row;
+  }
+  std::int64_t tokens() const { return static_cast<std::int64_t>(data.size()) / (width + gap); }
+  Rows rows() { return {dtype_of<T>, data.data(), width + gap}; }
+  std::vector<double> values() const {
+    std::vector<double> result(static_cast<std::size_t>(tokens() * width));
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] = number(data[place(i)]);
+    return result;
+  }
+};
+
+template <typename T>
+using Statistic = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// What outputs hold before the operator runs, to see what it leaves alone.
+constexpr double untouched = 77;
+
+/// The operator on an example, in type T. The example must outlive it.
+template <typename T>
+struct Trial {
+  const Kernels& kernels;
+  Context ctx;
+  const Example& example;
+  Storage<T> q, k, v, d_out, out, dq, dk, dv;
+  std::vector<Statistic<T>> log_sum_exp;
+
+  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int threads = 2)
+      : kernels(kernels_for(isa)),
+        ctx({.threads = threads}),
+        example(e),
+        q(e.q, e.heads * e.d_key),
+        k(e.k, e.kv_heads * e.d_key),
+        v(e.v, e.kv_heads * e.d_value),
+        d_out(e.d_out, e.heads * e.d_value),
+        out(e.query_tokens(), e.heads * e.d_value, untouched),
+        dq(e.query_tokens(), e.heads * e.d_key, untouched),
+        dk(e.key_tokens(), e.kv_heads * e.d_key, untouched),
+        dv(e.key_tokens(), e.kv_heads * e.d_value, untouched),
+        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Statistic<T>>(untouched)) {}
+
+  Trial& forward() {
+    attention::forward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data());
+    return *this;
+  }
+  Trial& backward() {
+    attention::backward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data(),
+                        d_out.rows(), dq.rows(), dk.rows(), dv.rows());
+    return *this;
+  }
+  std::vector<float> weights(int sequence, int head) {
+    const Span& s = example.sequences[static_cast<std::size_t>(sequence)];
+    std::vector<float> result(static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
+                              static_cast<float>(untouched));
+    attention::weights(kernels, ctx, example.problem(), q.rows(), k.rows(), log_sum_exp.data(), sequence, head, result);
+    return result;
+  }
+  /// The example with its inputs rounded to T, for a reference of the same inputs.
+  Example rounded() const {
+    Example result = example;
+    result.q = q.values();
+    result.k = k.values();
+    result.v = v.values();
+    result.d_out = d_out.values();
+    return result;
+  }
+};
+
+/// Results of the plain loops, laid out like the inputs.
+struct Reference {
+  std::vector<double> out, log_sum_exp, dq, dk, dv;
+};
+
+/// Whether dropout keeps a weight: the rule that attention.h documents, one weight at a time.
+inline bool kept(const Dropout& dropout, std::int64_t token, int head, std::int32_t key) {
+  const auto j = static_cast<std::uint32_t>(key);
+  const auto words =
+      philox(dropout.key, {j / 8, static_cast<std::uint32_t>(token), static_cast<std::uint32_t>(head), 0x6174746eu});
+  const std::uint32_t bits = (words[j % 8 / 2] >> (j % 2 * 16)) & 0xffffu;
+  return bits >= dropout.threshold();
+}
+
+/// The plain loops for one query of one head: weights of all keys of its sequence, without dropout.
+inline std::vector<double> reference_weights(const Example& e, const Span& s, std::int32_t query, int head,
+                                             double* log_sum_exp) {
+  const int kv_head = head / (e.heads / e.kv_heads);
+  const std::int32_t visible = e.causal ? std::max(0, s.key_count - s.query_count + query + 1) : s.key_count;
+  std::vector<double> weights(static_cast<std::size_t>(s.key_count), 0.0);
+  const double* q = e.q.data() + (std::int64_t{s.query_begin + query} * e.heads + head) * e.d_key;
+  double maximum = -std::numeric_limits<double>::infinity();
+  for (std::int32_t j = 0; j < visible; ++j) {
+    const double* k = e.k.data() + (std::int64_t{s.key_begin + j} * e.kv_heads + kv_head) * e.d_key;
+    double score = 0;
+    for (int i = 0; i < e.d_key; ++i) score += q[i] * k[i];
+    weights[static_cast<std::size_t>(j)] = e.scale * score;
+    maximum = std::max(maximum, e.scale * score);
+  }
+  double sum = 0;
+  for (std::int32_t j = 0; j < visible; ++j) {
+    double& w = weights[static_cast<std::size_t>(j)];
+    w = std::exp(w - maximum);
+    sum += w;
+  }
+  for (std::int32_t j = 0; j < visible; ++j) weights[static_cast<std::size_t>(j)] /= sum;
+  *log_sum_exp = visible == 0 ? maximum : maximum + std::log(sum);
+  return weights;
+}
+
+/// Forward and backward pass by plain loops.
+inline Reference reference(const Example& e) {
+  Reference r{.out = std::vector<double>(e.d_out.size(), untouched),
+              .log_sum_exp = std::vector<double>(static_cast<std::size_t>(e.query_tokens() * e.heads), untouched),
+              .dq = std::vector<double>(e.q.size()),
+              .dk = std::vector<double>(e.k.size()),
+              .dv = std::vector<double>(e.v.size())};
+  for (const Span& s : e.sequences) {
+    for (std::int32_t query = 0; query < s.query_count; ++query) {
+      for (int head = 0; head < e.heads; ++head) {
+        const int kv_head = head / (e.heads / e.kv_heads);
+        const std::int64_t row = std::int64_t{s.query_begin + query} * e.heads + head;
+        const std::vector<double> p =
+            reference_weights(e, s, query, head, &r.log_sum_exp[static_cast<std::size_t>(row)]);
+        double* out = r.out.data() + row * e.d_value;
+        const double* d_out = e.d_out.data() + row * e.d_value;
+        std::fill(out, out + e.d_value, 0.0);
+        std::vector<double> mask(p.size()), d_p(p.size());
+        double delta = 0;
+        for (std::int32_t j = 0; j < s.key_count; ++j) {
+          const auto at = static_cast<std::size_t>(j);
+          mask[at] = kept(e.dropout, s.query_begin + query, head, j) ? 1 / e.dropout.kept() : 0.0;
+          const std::int64_t key_row = std::int64_t{s.key_begin + j} * e.kv_heads + kv_head;
+          for (int i = 0; i < e.d_value; ++i) {
+            const double v = e.v[static_cast<std::size_t>(key_row * e.d_value + i)];
+            out[i] += p[at] * mask[at] * v;
+            r.dv[static_cast<std::size_t>(key_row * e.d_value + i)] += p[at] * mask[at] * d_out[i];
+            d_p[at] += mask[at] * d_out[i] * v;
+          }
+          delta += p[at] * d_p[at];
+        }
+        for (std::int32_t j = 0; j < s.key_count; ++j) {
+          const auto at = static_cast<std::size_t>(j);
+          const double d_score = e.scale * p[at] * (d_p[at] - delta);
+          const std::int64_t key_row = std::int64_t{s.key_begin + j} * e.kv_heads + kv_head;
+          for (int i = 0; i < e.d_key; ++i) {
+            const auto q_at = static_cast<std::size_t>(row * e.d_key + i);
+            const auto k_at = static_cast<std::size_t>(key_row * e.d_key + i);
+            r.dq[q_at] += d_score * e.k[k_at];
+            r.dk[k_at] += d_score * e.q[q_at];
+          }
+        }
+      }
+    }
+  }
+  return r;
+}
+
+}  // namespace rapt::attention
