@@ -205,7 +205,7 @@ RAPT_INLINE void unpack_row(const S* row, S factor, long d, T* result) {
 
 template <typename S>
 RAPT_INLINE void clear(S* p, long count) {
-  memset(p, 0, static_cast<unsigned long>(count) * sizeof(S));
+  if (count > 0) memset(p, 0, static_cast<unsigned long>(count) * sizeof(S));
 }
 
 // The product c (+)= a b. Each element of c is summed over the depth in ascending order by one chain of multiply-adds

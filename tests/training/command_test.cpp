@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -131,10 +132,18 @@ TEST(TrainCommand, SurvivesKillsWhileSaving) {
   }
   std::int64_t step = newest_step(scratch / "out");
   const std::int64_t first_step = step;
+  // How long a resumed run takes to its first save, which sanitizers make much longer.
+  const auto began = std::chrono::steady_clock::now();
+  {
+    Command second(resuming(scratch, "out", {}), scratch / "log");
+    ASSERT_TRUE(wait_until([&] { return newest_step(scratch / "out") > first_step; })) << get(scratch / "log");
+  }
+  const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
+  const auto milliseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(start.count(), 20));
   for (int kills = 0; kills < 50; ++kills) {
     {
       Command command(resuming(scratch, "out", {}), scratch / "log");
-      std::this_thread::sleep_for(std::chrono::milliseconds(20 + random.below(40)));
+      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds / 2 + random.below(milliseconds)));
     }
     const auto newest = find_newest_checkpoint(scratch / "out");
     ASSERT_TRUE(newest) << "after kill " << kills;
