@@ -16,7 +16,7 @@ struct CapturedAttention {
   int heads = 0;
   int queries = 0;
   int keys = 0;
-  std::vector<float> weights;  ///< [heads, queries, keys]; each row sums to 1 over the keys it may see
+  std::vector<float> weights = {};  ///< [heads, queries, keys]; each row sums to 1 over the keys it may see
 
   float weight(int head, int query, int key) const {
     return weights[(static_cast<std::size_t>(head) * static_cast<std::size_t>(queries) +

@@ -8,8 +8,10 @@
 #include "cli/inspect.h"
 #include "cli/train.h"
 #include "cli/translate.h"
+#include "formats/sigbus.h"
 
 int main(int argc, char** argv) {
+  rapt::install_sigbus_message();
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};
   app.require_subcommand(1);
   rapt::add_train(app);

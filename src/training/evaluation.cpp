@@ -1,19 +1,13 @@
 #include "training/evaluation.h"
 
-#include <algorithm>
 #include <cmath>
 
-#include "decoding/beam.h"
-#include "decoding/model_stepper.h"
+#include "decoding/translation.h"
 #include "text/bleu.h"
 #include "text/chrf.h"
 
 namespace rapt::training {
 namespace {
-
-/// A translation is at most this much longer than its source.
-constexpr double length_factor = 2;
-constexpr std::int32_t length_offset = 20;
 
 Score evaluate_loss(Context& ctx, const Transformer& model, std::span<const Batch> batches) {
   kernels::CrossEntropySums sums;
@@ -32,32 +26,6 @@ Score evaluate_loss(Context& ctx, const Transformer& model, std::span<const Batc
           .chrf = {}};
 }
 
-decoding::BeamOptions beam_options(const ModelConfig& config, int beam) {
-  decoding::BeamOptions options{.beam = beam, .eos = config.eos};
-  if (config.pad >= 0) options.forbidden = {config.pad};
-  options.max_length_factor = length_factor;
-  options.max_length_offset = length_offset;
-  options.max_length = static_cast<std::int32_t>(config.max_positions);
-  return options;
-}
-
-/// Translates `sources` as one batch and appends the results.
-void translate_batch(Context& ctx, const Transformer& model, const TranslationTask& task,
-                     std::span<const std::vector<std::int32_t>> sources, std::vector<std::string>& translations) {
-  const ModelConfig& config = model.config();
-  std::vector<std::int32_t> lengths;
-  for (const auto& source : sources) lengths.push_back(static_cast<std::int32_t>(source.size()));
-  const std::vector<std::vector<std::int32_t>> first(sources.size(), {config.decoder_start});
-  const std::int32_t longest = static_cast<std::int32_t>(length_factor * *std::ranges::max_element(lengths));
-  const auto capacity = std::min<std::int64_t>(longest + length_offset + 1, config.max_positions);
-  decoding::ModelStepper stepper(ctx, model, RaggedTokens::of(sources),
-                                 {.max_hypotheses = static_cast<std::int32_t>(sources.size()) * task.beam,
-                                  .capacity = static_cast<std::int32_t>(capacity)});
-  const auto results =
-      decoding::beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam_options(config, task.beam));
-  for (const auto& hypotheses : results) translations.push_back(task.decode(hypotheses.front().tokens));
-}
-
 }  // namespace
 
 double Score::perplexity() const {
@@ -65,20 +33,11 @@ double Score::perplexity() const {
 }
 
 std::vector<std::string> translate(Context& ctx, const Transformer& model, const TranslationTask& task) {
+  const auto results = decoding::translate(
+      ctx, model, task.sources,
+      {.beam = task.beam, .length_penalty = LengthPenalty::average, .batch_tokens = task.batch_tokens});
   std::vector<std::string> translations;
-  const std::span<const std::vector<std::int32_t>> sources = task.sources;
-  std::size_t begin = 0;
-  std::int64_t tokens = 0;
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const auto length = static_cast<std::int64_t>(sources[i].size());
-    if (i > begin && tokens + length > task.batch_tokens) {
-      translate_batch(ctx, model, task, sources.subspan(begin, i - begin), translations);
-      begin = i;
-      tokens = 0;
-    }
-    tokens += length;
-  }
-  if (begin < sources.size()) translate_batch(ctx, model, task, sources.subspan(begin), translations);
+  for (const auto& hypotheses : results) translations.push_back(task.decode(hypotheses.front().tokens));
   return translations;
 }
 

@@ -4,19 +4,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "attention/capture.h"
 #include "view/patterns.h"
 
 namespace rapt::view {
 
 /// The attention of one layer for one sentence, as the model computed it.
-struct AttentionMap {
-  AttentionKind kind = AttentionKind::cross;
-  int layer = 0;  ///< counted from 0, as in tensor names
-  int heads = 0;
-  int queries = 0;
-  int keys = 0;
-  std::vector<float> weights = {};  ///< [heads, queries, keys]; probabilities, each row sums to 1
-};
+using AttentionMap = CapturedAttention;
 
 /// Largest number of rows or columns of a map on the page.
 inline constexpr int max_map_side = 256;

@@ -12,14 +12,7 @@ std::vector<Piece> pieces_of(const Tokenizer& tokenizer, std::span<const std::in
 }
 
 void add_maps(Sentence& sentence, std::span<const CapturedAttention> captured) {
-  for (const CapturedAttention& map : captured) {
-    add_map(sentence, {.kind = map.kind,
-                       .layer = map.layer,
-                       .heads = map.heads,
-                       .queries = map.queries,
-                       .keys = map.keys,
-                       .weights = map.weights});
-  }
+  for (const CapturedAttention& map : captured) add_map(sentence, map);
 }
 
 }  // namespace rapt::view

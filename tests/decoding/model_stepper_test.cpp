@@ -1,0 +1,132 @@
+// Real models in the searches: the tiny ones of script/goldens/model.py.
+#include "decoding/model_stepper.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "decoding/translation.h"
+#include "families/checkpoint.h"
+
+namespace rapt::decoding {
+namespace {
+
+const std::string data = RAPT_TEST_DATA;
+
+using Ids = std::vector<std::int32_t>;
+
+RaggedTokens ragged(const std::vector<Ids>& lists) {
+  return RaggedTokens::of(lists);
+}
+
+/// The logits of every position of one sequence, without a cache.
+Tensor uncached(Context& ctx, const Transformer& model, const Ids& source, const Ids& input) {
+  Batch batch{.input = ragged({input})};
+  if (!source.empty()) batch.source = ragged({source});
+  batch.targets.resize(input.size());
+  return model.logits(ctx, batch);
+}
+
+void expect_row(const Tensor& logits, std::int64_t row, const Tensor& expected, std::int64_t expected_row) {
+  for (std::int64_t j = 0; j < logits.dim(1); ++j) {
+    ASSERT_NEAR(logits.data<float>()[row * logits.dim(1) + j],
+                expected.data<float>()[expected_row * expected.dim(1) + j], 2e-5)
+        << "token " << j;
+  }
+}
+
+TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
+  for (const char* name : {"gpt2-tiny", "gpt_neox-tiny"}) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    const Ids text{3, 17, 8, 30, 2, 2, 11, 25};
+    const Tensor expected = uncached(ctx, *model, {}, text);
+    for (const std::size_t prompt : {1, 3, 8}) {
+      ModelStepper stepper(ctx, *model, {.capacity = 8});
+      Tensor logits =
+          stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(prompt))}));
+      expect_row(logits, 0, expected, static_cast<std::int64_t>(prompt) - 1);
+      for (std::size_t i = prompt; i < text.size(); ++i) {
+        logits = stepper.step(ctx, ragged({{text[i]}}));
+        expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
+      }
+      EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
+    }
+  }
+}
+
+TEST(ModelStepper, HypothesesKeepTheirPastWhenTheyAreReordered) {
+  const auto model = load_model(data + "/marian-tiny");
+  Context ctx;
+  const std::vector<Ids> sources{{5, 9, 0}, {7, 7, 12, 30, 0}};
+  const std::int32_t start = model->config().decoder_start;
+  ModelStepper stepper(ctx, *model, ragged(sources), {.max_hypotheses = 4, .capacity = 16});
+  stepper.step(ctx, ragged({{start}, {start}}));
+  stepper.reorder(Ids{0, 0, 1, 1});
+  stepper.step(ctx, ragged({{1}, {2}, {3}, {4}}));
+  // The first sentence's hypotheses change places, one of the second's leaves and the other is continued twice.
+  stepper.reorder(Ids{1, 0, 3, 3});
+  const Tensor logits = stepper.step(ctx, ragged({{21}, {22}, {23}, {24}}));
+  EXPECT_EQ(stepper.hypotheses(), 4);
+  const std::vector<std::pair<int, Ids>> texts{
+      {0, {start, 2, 21}}, {0, {start, 1, 22}}, {1, {start, 4, 23}}, {1, {start, 4, 24}}};
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    SCOPED_TRACE(i);
+    expect_row(logits, static_cast<std::int64_t>(i),
+               uncached(ctx, *model, sources[static_cast<std::size_t>(texts[i].first)], texts[i].second), 2);
+  }
+}
+
+/// transformers' greedy and beam search over the same model.
+TEST(Translation, IsThatOfTransformers) {
+  const auto golden = nlohmann::json::parse(std::ifstream(data + "/marian-tiny-generation.json"));
+  const auto model = load_model(data + "/marian-tiny");
+  Context ctx;
+  std::vector<Ids> sources;
+  for (const auto& c : golden["cases"]) sources.push_back(c["source"].get<Ids>());
+  ASSERT_EQ(sources.size(), 20U);
+  struct Search {
+    const char* name;
+    TranslationOptions options;
+  };
+  const Search searches[] = {{"greedy", {.beam = 1, .length_penalty = LengthPenalty::average, .alpha = 0}},
+                             {"beam4", {.beam = 4, .length_penalty = LengthPenalty::average, .alpha = 0}},
+                             {"beam4_mean", {.beam = 4, .length_penalty = LengthPenalty::average, .alpha = 1}}};
+  for (const auto& [name, options] : searches) {
+    const auto found = translate(ctx, *model, sources, options);
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const Hypothesis& best = found[i].front();
+      Ids ids = best.tokens;
+      if (best.ended) ids.push_back(model->config().eos);
+      const auto& expected = golden["cases"][i][name];
+      EXPECT_EQ(ids, expected["ids"].get<Ids>()) << name << ", case " << i;
+      EXPECT_NEAR(best.log_probability, expected["log_probability"].get<double>(), 1e-4) << name << ", case " << i;
+    }
+  }
+}
+
+TEST(Translation, OfASentenceIsTheSameAloneAndForAnyThreads) {
+  const auto model = load_model(data + "/marian-tiny");
+  Context one({.threads = 1});
+  Context two({.threads = 2});
+  std::vector<Ids> sources;
+  for (std::int32_t i = 0; i < 9; ++i) sources.push_back(Ids(static_cast<std::size_t>(1 + i % 5), 3 + i));
+  for (Ids& source : sources) source.push_back(model->config().eos);
+  const auto together = translate(one, *model, sources, {.nbest = 4, .batch_tokens = 16});
+  const auto threaded = translate(two, *model, sources, {.nbest = 4, .batch_tokens = 1000});
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto alone = translate(one, *model, std::span(&sources[i], 1), {.nbest = 4});
+    for (std::size_t n = 0; n < 4; ++n) {
+      EXPECT_EQ(together[i][n].tokens, alone[0][n].tokens);
+      EXPECT_EQ(together[i][n].score, alone[0][n].score);
+      EXPECT_EQ(threaded[i][n].score, alone[0][n].score);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rapt::decoding
