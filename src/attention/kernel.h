@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/dtype.h"
+#include "rapt/dtype.h"
 
 namespace rapt::attention {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "core/dtype.h"
+#include "rapt/dtype.h"
 #include "core/error.h"
 
 namespace rapt {

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "core/dtype.h"
+#include "rapt/dtype.h"
 #include "kernels/activation.h"
 #include "kernels/dropout_mask.h"
 
