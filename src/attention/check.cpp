@@ -1,0 +1,118 @@
+#include "attention/check.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+
+namespace rapt::attention {
+namespace {
+
+constexpr int most_width = 1024;
+
+void check_rows(std::string_view name, const Rows& rows, DType dtype, int heads, int d) {
+  require(rows.dtype == dtype, "attention: {} is {}, q is {}; all operands must have one type", name,
+          name_of(rows.dtype), name_of(dtype));
+  require(rows.stride >= std::int64_t{heads} * d, "attention: the stride {} of {} is less than {} heads of {}",
+          rows.stride, name, heads, d);
+}
+
+/// Throws unless the ranges (begin, count) are disjoint.
+void check_disjoint(std::vector<std::pair<std::int32_t, std::int32_t>> ranges, std::string_view what) {
+  std::erase_if(ranges, [](const auto& range) { return range.second == 0; });
+  std::sort(ranges.begin(), ranges.end());
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    const auto [begin, count] = ranges[i - 1];
+    require(ranges[i].first - begin >= count,
+            "attention: two sequences share {} row {}, whose gradient would be written twice", what, ranges[i].first);
+  }
+}
+
+void check_nothing_shared(std::span<const Span> sequences) {
+  std::vector<std::pair<std::int32_t, std::int32_t>> queries, keys;
+  for (const Span& s : sequences) {
+    queries.emplace_back(s.query_begin, s.query_count);
+    keys.emplace_back(s.key_begin, s.key_count);
+  }
+  check_disjoint(std::move(queries), "query");
+  check_disjoint(std::move(keys), "key");
+}
+
+void check_pages(const Problem& problem) {
+  require(problem.pages.size >= 0, "attention: pages of {} rows", problem.pages.size);
+  if (problem.pages.size == 0) return;
+  for (const Span& s : problem.sequences) {
+    const std::int64_t last = std::int64_t{s.key_begin} + s.key_count - 1;
+    require(s.key_count == 0 || last / problem.pages.size < static_cast<std::int64_t>(problem.pages.table.size()),
+            "attention: sequence {} has a key in page {}, the table has {}", &s - problem.sequences.data(),
+            last / problem.pages.size, problem.pages.table.size());
+  }
+}
+
+void check_inputs(const Problem& problem, const Inputs& inputs) {
+  const DType dtype = inputs.q.dtype;
+  require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
+          "attention: operands must be f32, bf16 or f64, not {}", name_of(dtype));
+  check_rows("q", inputs.q, dtype, problem.heads, problem.d_key);
+  check_rows("k", inputs.k, dtype, problem.kv_heads, problem.d_key);
+  check_rows("v", inputs.v, dtype, problem.kv_heads, problem.d_value);
+}
+
+}  // namespace
+
+void check_problem(const Problem& problem) {
+  require(problem.heads > 0 && problem.kv_heads > 0 && problem.heads % problem.kv_heads == 0,
+          "attention: {} query heads cannot share {} key-value heads evenly", problem.heads, problem.kv_heads);
+  require(std::min(problem.d_key, problem.d_value) >= 1 && std::max(problem.d_key, problem.d_value) <= most_width,
+          "attention: head widths d_key {} and d_value {} must lie in 1..{}", problem.d_key, problem.d_value,
+          most_width);
+  require(problem.dropout.probability >= 0 && problem.dropout.probability < 1,
+          "attention: dropout probability {} must lie in [0, 1)", problem.dropout.probability);
+  for (const Span& s : problem.sequences) {
+    require(s.query_begin >= 0 && s.query_count >= 0 && s.key_begin >= 0 && s.key_count >= 0,
+            "attention: sequence {} has a negative bound (queries {}+{}, keys {}+{})", &s - problem.sequences.data(),
+            s.query_begin, s.query_count, s.key_begin, s.key_count);
+  }
+  problem.visibility.check(problem.sequences);
+  check_pages(problem);
+}
+
+void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
+  check_problem(problem);
+  check_inputs(problem, inputs);
+  check_rows("out", outputs.out, inputs.q.dtype, problem.heads, problem.d_value);
+}
+
+void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
+                    const Gradients& gradients) {
+  check_forward(problem, inputs, outputs);
+  check_nothing_shared(problem.sequences);
+  require(problem.pages.size == 0, "attention: there is no backward pass through paged keys");
+  const bool any_queries =
+      std::any_of(problem.sequences.begin(), problem.sequences.end(), [](const Span& s) { return s.query_count > 0; });
+  require(outputs.log_sum_exp != nullptr || !any_queries,
+          "attention: the backward pass needs the log_sum_exp of the forward pass");
+  const DType dtype = inputs.q.dtype;
+  check_rows("d_out", d_out, dtype, problem.heads, problem.d_value);
+  check_rows("dq", gradients.q, dtype, problem.heads, problem.d_key);
+  check_rows("dk", gradients.k, dtype, problem.kv_heads, problem.d_key);
+  check_rows("dv", gradients.v, dtype, problem.kv_heads, problem.d_value);
+}
+
+void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
+                   std::int64_t places) {
+  check_problem(problem);
+  check_inputs(problem, inputs);
+  require(log_sum_exp != nullptr, "attention: the weights need the log_sum_exp of the forward pass");
+  require(sequence >= 0 && static_cast<std::size_t>(sequence) < problem.sequences.size(),
+          "attention: there is no sequence {} among {}", sequence, problem.sequences.size());
+  require(head >= 0 && head < problem.heads, "attention: there is no head {} among {}", head, problem.heads);
+  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
+  require(places == std::int64_t{s.query_count} * s.key_count,
+          "attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count,
+          s.key_count);
+}
+
+}  // namespace rapt::attention
