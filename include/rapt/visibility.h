@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rapt::attention {
@@ -29,7 +30,8 @@ enum class Align {
 enum class Tile { empty, partial, full };
 
 /// A set of (query, key) pairs, composed with & and | from the sets below; all of them by default. Immutable and cheap
-/// to copy. "Position" is the key a query stands at (Align); it may lie outside the keys.
+/// to copy. "Position" is the key a query stands at (Align); it may lie outside the keys. All that take arguments throw
+/// Error for those that make no sense.
 class Visibility {
  public:
   static constexpr std::int32_t unlimited = -1;
@@ -49,8 +51,8 @@ class Visibility {
   /// Keys whose distance from the position is a multiple of `stride` (dilation; Child et al., "Sparse Transformers",
   /// 2019, 4.3).
   static Visibility strided(std::int32_t stride, Align align = Align::end);
-  /// Keys j with first <= j mod period < last: the columns that every query sees in the fixed pattern of Sparse
-  /// Transformers.
+  /// Keys j with first <= j mod period < last, 0 <= first <= last <= period: the columns that every query sees in the
+  /// fixed pattern of Sparse Transformers.
   static Visibility columns(std::int32_t period, std::int32_t first, std::int32_t last);
   /// Keys in the block of `size` that the position lies in.
   static Visibility same_block(std::int32_t size, Align align = Align::end);
@@ -58,51 +60,64 @@ class Visibility {
   /// the start of the sequence. What lies outside the mask is not visible.
   static Visibility blocks(std::int32_t size, std::int32_t query_blocks, std::int32_t key_blocks,
                            std::vector<std::uint8_t> visible);
-  /// The keys at `positions` for every query.
+  /// The keys at `positions` (>= 0, in any order) for every query; those beyond the keys of a sequence do nothing.
   static Visibility global_keys(std::vector<std::int32_t> positions);
   /// Every key for the queries whose position is among `positions`.
   static Visibility global_queries(std::vector<std::int32_t> positions, Align align = Align::end);
 
-  /// Sliding window of `window` keys, half on each side, with global tokens (Longformer, 3.1).
+  /// Sliding window of `window` keys, half on each side, with global tokens that see and are seen by all (Longformer,
+  /// 3.1).
   static Visibility longformer(std::int32_t window, std::vector<std::int32_t> global_positions);
   /// Window, random and global blocks (Zaheer et al., "Big Bird", 2020, section 2), for sequences of `length` tokens
-  /// whose queries and keys are the same. Random blocks are a function of the seed.
+  /// whose queries and keys are the same; what lies beyond `length` is not visible. Makes a mask for blocks() with a
+  /// byte for each pair of blocks.
   struct BigBird {
     std::int32_t length = 0;
-    std::int32_t block = 64;
-    std::int32_t window_blocks = 3;
-    std::int32_t random_blocks = 3;
-    std::int32_t global_blocks = 2;
-    std::uint64_t seed = 1;
+    std::int32_t block = 64;         ///< tokens in a block; the last one may have fewer
+    std::int32_t window_blocks = 3;  ///< a block and as many on each side: odd; 0: no window
+    std::int32_t random_blocks = 3;  ///< for each block, drawn anew from those it does not see yet, while there are any
+    std::int32_t global_blocks = 2;  ///< the first ones: they see and are seen by all
+    std::uint64_t seed = 1;          ///< of the random blocks, which are a function of it
   };
   static Visibility big_bird(const BigBird& options);
-  /// Causal: the last `stride` keys and every stride-th before them (Sparse Transformers, 4.3, strided).
+  /// Causal: the last `stride` keys, its own among them, and every stride-th before (Sparse Transformers, 4.3,
+  /// strided).
   static Visibility sparse_transformer_strided(std::int32_t stride);
-  /// Causal: the query's block of `stride`, and the last `summary` keys of every block (Sparse Transformers, 4.3,
-  /// fixed).
+  /// Causal: the query's block of `stride`, and the last `summary` keys of every block, 1 <= summary <= stride (Sparse
+  /// Transformers, 4.3, fixed).
   static Visibility sparse_transformer_fixed(std::int32_t stride, std::int32_t summary);
 
+  /// Pairs in both sets, and pairs in either. Error when more than 1000 operators are nested.
   friend Visibility operator&(const Visibility& a, const Visibility& b);
   friend Visibility operator|(const Visibility& a, const Visibility& b);
 
+  /// Whether this is the set of all pairs without any condition.
   bool is_full() const { return node_ == nullptr; }
-  /// The pattern as an expression, for explain(): "causal & window(511, 0)".
+  /// The pattern as an expression, for explain(): "causal & window(511, 0)", "full". & binds tighter than |, as in C++;
+  /// `start` among the arguments stands for Align::start.
   std::string text() const;
+  /// Throws Error unless documents() was given an id for every row that the sequences name. Call it before asking what
+  /// follows about them.
+  void check(std::span<const Span> sequences) const;
 
-  // What the kernels ask. Queries and keys count from 0 within the sequence.
+  // What the kernels ask. Queries and keys count from 0 within the sequence; ranges are cut to it. Nothing is
+  // allocated, and the time does not grow with the length of the sequence: at most with its logarithm, and with the
+  // queries or keys that are asked about.
 
-  /// Keys outside [begin, end) are seen by none of the queries [first_query, last_query).
+  /// Keys outside [begin, end) are seen by none of the queries [first_query, last_query). {0, 0} where nothing is.
   struct KeyRange {
     std::int32_t begin = 0;
     std::int32_t end = 0;
+    bool operator==(const KeyRange&) const = default;
   };
   KeyRange bounds(const Span& sequence, std::int32_t first_query, std::int32_t last_query) const;
-  /// What the queries [first_query, last_query) see of the keys [first_key, last_key). `empty` and `full` are certain;
-  /// `partial` may be either when finding out would cost more than computing.
+  /// What the queries [first_query, last_query) see of the keys [first_key, last_key); no queries or no keys are
+  /// `empty`. `empty` and `full` are certain. `partial` is certain for each of the sets above that is not a preset;
+  /// where sets are combined it may be either.
   Tile classify(const Span& sequence, std::int32_t first_query, std::int32_t last_query, std::int32_t first_key,
                 std::int32_t last_key) const;
-  /// Bit b says whether `query` sees key first_key + b, for first_key <= key < min(first_key + 64, key_count); the
-  /// other bits are 0.
+  /// Bit b says whether `query`, one of the sequence, sees key first_key + b, for
+  /// 0 <= first_key <= key < min(first_key + 64, key_count); the other bits are 0.
   std::uint64_t bits(const Span& sequence, std::int32_t query, std::int32_t first_key) const;
 
   class Node;
