@@ -93,6 +93,8 @@ class Visibility {
 
   /// Whether this is the set of all pairs without any condition.
   bool is_full() const { return node_ == nullptr; }
+  /// Whether this is causal() alone, aligned at the end.
+  bool is_causal() const;
   /// The pattern as an expression, for explain(): "causal & window(511, 0)", "full". & binds tighter than |, as in C++;
   /// `start` among the arguments stands for Align::start.
   std::string text() const;

@@ -33,8 +33,9 @@ const Visibility& visibility_of(const void* visibility) {
 }
 void ask_bounds(const void* visibility, const Item& item, std::int64_t first_query, std::int64_t last_query,
                 std::int64_t* bounds) {
-  const auto range = visibility_of(visibility).bounds(span_of(item), static_cast<std::int32_t>(first_query),
-                                                      static_cast<std::int32_t>(last_query));
+  const auto range =
+      visibility_of(visibility)
+          .bounds(span_of(item), static_cast<std::int32_t>(first_query), static_cast<std::int32_t>(last_query));
   bounds[0] = range.begin;
   bounds[1] = range.end;
 }
@@ -273,8 +274,7 @@ void backward_of_long(const Kernels& kernels, const Problem& problem, Call& call
            units[end].queries == units[begin].queries) {
       ++end;
     }
-    const AlignedMemory memory =
-        aligned_memory(static_cast<std::int64_t>(end - begin) * shares * share_bytes);
+    const AlignedMemory memory = aligned_memory(static_cast<std::int64_t>(end - begin) * shares * share_bytes);
     for (std::size_t i = begin; i < end; ++i) {
       std::byte* const place = memory.get() + static_cast<std::int64_t>(i - begin) * shares * share_bytes;
       cut_keys(units[i], shares, share_bytes, place, items);
@@ -302,9 +302,11 @@ void* thread_scratch(std::int64_t bytes) {
   return memory.get();
 }
 
-#define RAPT_KERNELS_OF(isa, rows) \
-  {isa::forward_items, isa::decode_items, isa::merge_items, isa::delta_items, \
-   isa::backward_items, isa::add_shares_items, isa::weights_items, rows}
+#define RAPT_KERNELS_OF(isa, rows)                                                                  \
+  {                                                                                                 \
+    isa::forward_items, isa::decode_items, isa::merge_items, isa::delta_items, isa::backward_items, \
+        isa::add_shares_items, isa::weights_items, rows                                             \
+  }
 const Kernels& kernels_for(kernels::Isa isa) {
   static constexpr Kernels portable_kernels RAPT_KERNELS_OF(portable, 8);
   static constexpr Kernels avx2_kernels RAPT_KERNELS_OF(avx2, 16);

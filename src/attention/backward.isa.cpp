@@ -46,18 +46,18 @@ struct Backward {
   S* d_keys;            ///< [most_keys, ld_key]
   S* d_values;          ///< [most_keys, ld_value]
   // Of the tile of rows.
-  Element* queries;      ///< [groups, depth_key, group]
-  Element* d_out;        ///< [groups, depth_value, group]
-  Element* query_rows;   ///< [most_rows in elements, ld_key]
-  Element* d_out_rows;   ///< [most_rows in elements, ld_value]
-  S* shift;              ///< [most_rows]: log-sum-exp to base 2
-  S* delta;              ///< [most_rows]
+  Element* queries;     ///< [groups, depth_key, group]
+  Element* d_out;       ///< [groups, depth_value, group]
+  Element* query_rows;  ///< [most_rows in elements, ld_key]
+  Element* d_out_rows;  ///< [most_rows in elements, ld_value]
+  S* shift;             ///< [most_rows]: log-sum-exp to base 2
+  S* delta;             ///< [most_rows]
   // Of both.
-  S* scores;             ///< [most_keys, group]
-  S* d_weights;          ///< [most_keys, group]
-  Element* weights;      ///< [most_keys, most_rows in elements]: P D
-  Element* d_scores;     ///< [most_keys, most_rows in elements]
-  Element* d_score_keys; ///< [most_keys in elements, group]: dS of one group; where elements are numbers, in d_scores
+  S* scores;              ///< [most_keys, group]
+  S* d_weights;           ///< [most_keys, group]
+  Element* weights;       ///< [most_keys, most_rows in elements]: P D
+  Element* d_scores;      ///< [most_keys, most_rows in elements]
+  Element* d_score_keys;  ///< [most_keys in elements, group]: dS of one group; where elements are numbers, in d_scores
   // Of the item.
   S* d_queries;  ///< [all groups, d_key, group]
   DropoutMask<S> dropout;
@@ -123,7 +123,7 @@ struct Backward {
   };
   RAPT_INLINE Derivative differentiate(const Sight& sight, const TileMask<S>& mask, long j, int v, Vector<S> row_shift,
                                        Vector<S> row_delta) const {
-    Vector<S> p = exp2<T>(load(scores + j * group + v * width) * scale - row_shift);
+    Vector<S> p = exp2(load(scores + j * group + v * width) * scale - row_shift);
     if (sight.kind == 1) p = mask(j, v) ? p : Vector<S>{};
     Vector<S> kept = p;
     Vector<S> d_weight = load(d_weights + j * group + v * width);
@@ -213,14 +213,8 @@ struct Backward {
 
   /// c[keys, d] += a[keys, rows] b[rows, d]
   void add_over_rows(const Element* a, const Element* b, long ldb, S* c, long ldc, long seen, long count, long d) {
-    Product<T> product{.a = a,
-                       .lda = ld_rows(),
-                       .b = b,
-                       .ldb = ldb,
-                       .c = c,
-                       .ldc = ldc,
-                       .depth = elements_of<T>(count),
-                       .rows = seen};
+    Product<T> product{
+        .a = a, .lda = ld_rows(), .b = b, .ldb = ldb, .c = c, .ldc = ldc, .depth = elements_of<T>(count), .rows = seen};
     long column = 0;
     for (; column + width < d; column += 2 * width) {
       product.b = b + column;

@@ -51,13 +51,12 @@ void check_pages(const Problem& problem) {
   }
 }
 
-void check_inputs(const Problem& problem, const Inputs& inputs) {
+void check_scored(const Problem& problem, const Inputs& inputs) {
   const DType dtype = inputs.q.dtype;
   require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
           "attention: operands must be f32, bf16 or f64, not {}", name_of(dtype));
   check_rows("q", inputs.q, dtype, problem.heads, problem.d_key);
   check_rows("k", inputs.k, dtype, problem.kv_heads, problem.d_key);
-  check_rows("v", inputs.v, dtype, problem.kv_heads, problem.d_value);
 }
 
 }  // namespace
@@ -81,7 +80,8 @@ void check_problem(const Problem& problem) {
 
 void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
   check_problem(problem);
-  check_inputs(problem, inputs);
+  check_scored(problem, inputs);
+  check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
   check_rows("out", outputs.out, inputs.q.dtype, problem.heads, problem.d_value);
 }
 
@@ -104,15 +104,14 @@ void check_backward(const Problem& problem, const Inputs& inputs, const Outputs&
 void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
                    std::int64_t places) {
   check_problem(problem);
-  check_inputs(problem, inputs);
+  check_scored(problem, inputs);
   require(log_sum_exp != nullptr, "attention: the weights need the log_sum_exp of the forward pass");
   require(sequence >= 0 && static_cast<std::size_t>(sequence) < problem.sequences.size(),
           "attention: there is no sequence {} among {}", sequence, problem.sequences.size());
   require(head >= 0 && head < problem.heads, "attention: there is no head {} among {}", head, problem.heads);
   const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
   require(places == std::int64_t{s.query_count} * s.key_count,
-          "attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count,
-          s.key_count);
+          "attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count, s.key_count);
 }
 
 }  // namespace rapt::attention

@@ -1,6 +1,6 @@
-/// Few queries over many keys, as in decoding: each key and value is read once, for all rows that use it, and vectors run
-/// along the width of the heads. A part of the keys gives a maximum, a sum and weighted values, which merge in the order
-/// of the parts ("Flash-Decoding", Dao et al. 2023).
+/// Few queries over many keys, as in decoding: each key and value is read once, for all rows that use it, and vectors
+/// run along the width of the heads. A part of the keys gives a maximum, a sum and weighted values, which merge in the
+/// order of the parts ("Flash-Decoding", Dao et al. 2023).
 #include "attention/tile.h"
 
 namespace rapt::attention::RAPT_ISA {
@@ -24,7 +24,7 @@ struct Decode {
   static constexpr long step = Numbers<T>::step;
 
   const Call& call;
-  const Item& item;  ///< of all heads; item.heads are those that share a key-value head
+  const Item& item;                 ///< of all heads; item.heads are those that share a key-value head
   const long rows = rows_of(item);  ///< of one key-value head
   const long ld_keys = round_up(item.keys, block_keys);
   const long ld_query = round_up(elements_of<T>(call.d_key), width);
@@ -122,11 +122,10 @@ struct Decode {
   template <typename Function>
   RAPT_INLINE void for_rows(Function function) {
     long row = 0;
-    for (; row + 4 <= rows; row += 4) function(Rows<4>{}, row);
-    if (row + 2 <= rows) {
-      function(Rows<2>{}, row);
-      row += 2;
+    if constexpr (width >= 4) {
+      for (; row + 4 <= rows; row += 4) function(Rows<4>{}, row);
     }
+    for (; row + 2 <= rows; row += 2) function(Rows<2>{}, row);
     if (row < rows) function(Rows<1>{}, row);
   }
 
@@ -206,7 +205,7 @@ struct Decode {
     Vector<S> sum = {};
     for_blocks([&](long first, long) {
       for (long j = 0; j < block_keys; j += width) {
-        const Vector<S> p = exp2<float>(load(s + first + j) - m);
+        const Vector<S> p = exp2(load(s + first + j) - m);
         sum += p;
         store(p, s + first + j);
       }
@@ -302,9 +301,10 @@ void merge_parts(const Call& call, const Item& item) {
     S total = 0;
     for (long i = 0; i < item.keys; ++i) {
       S* part = first + i * stride;
-      const S factor = exp2<float>(broadcast(part[0] - maximum))[0];
+      const S factor = exp2(broadcast(part[0] - maximum))[0];
       total += part[1] * factor;
-      for (long c = 0; c < call.d_value; ++c) first[2 + c] = i == 0 ? part[2 + c] * factor : first[2 + c] + part[2 + c] * factor;
+      for (long c = 0; c < call.d_value; ++c)
+        first[2 + c] = i == 0 ? part[2 + c] * factor : first[2 + c] + part[2 + c] * factor;
     }
     const S factor = total == 0 ? S(0) : 1 / total;
     T* out = element<T>(call.out, at.token, at.head, call.d_value);

@@ -38,16 +38,17 @@ RAPT_INLINE void philox(const uint32_t* key, U64 (&c)[4]) {
   }
 }
 
-/// Which weights of a tile are kept. The counter (key index / 8, query token, head, "attn") gives eight consecutive keys
-/// of one weight row their 16 bits each, word by word, lower half first. The layout is the same for every instruction set,
-/// tile and neighbour.
+/// Which weights of a tile are kept. The counter (key index / 8, query token, head, "attn") gives eight consecutive
+/// keys of one weight row their 16 bits each, word by word, lower half first. The layout is the same for every
+/// instruction set, tile and neighbour.
 template <typename S>
 struct DropoutMask {
   uint32_t* words = nullptr;  ///< [keys / 2, group_rows]: the numbers of keys 2 i (lower half) and 2 i + 1
 
   void carve(Carver& carver) { words = carver.take<uint32_t>(tile_keys / 2 * group_rows<S>); }
 
-  /// Draws for the rows [first_row, first_row + rows) of the item and `keys` keys from `first_key` (a multiple of 8) on.
+  /// Draws for the rows [first_row, first_row + rows) of the item and `keys` keys from `first_key` (a multiple of 8)
+  /// on.
   void draw(const Call& call, const Item& item, long first_row, long rows, long first_key, long keys) {
     uint64_t tokens[group_rows<S>], heads[group_rows<S>];
     for (long r = 0; r < group_rows<S>; ++r) {
@@ -57,7 +58,8 @@ struct DropoutMask {
     }
     for (long octet = 0; octet < (keys + 7) / 8; ++octet) {
       for (long r = 0; r < rows; r += counters_per_vector) {
-        U64 c[4] = {U64{} + static_cast<uint64_t>(first_key / 8 + octet), {}, {}, U64{} + static_cast<uint64_t>(0x6174746eu)};
+        U64 c[4] = {
+            U64{} + static_cast<uint64_t>(first_key / 8 + octet), {}, {}, U64{} + static_cast<uint64_t>(0x6174746eu)};
         memcpy(&c[1], tokens + r, sizeof c[1]);
         memcpy(&c[2], heads + r, sizeof c[2]);
         philox(call.random_key, c);

@@ -1,7 +1,7 @@
-/// Forward pass: exact attention by tiles of keys with a running row maximum (Milakov and Gimelshein, "Online normalizer
-/// calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). The maximum that weights are relative to follows
-/// the running one only when that has grown by more than a factor of 2^8, so that what was summed up is rarely rescaled
-/// (as in FlashAttention-4, 2026).
+/// Forward pass: exact attention by tiles of keys with a running row maximum (Milakov and Gimelshein, "Online
+/// normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). The maximum that weights are
+/// relative to follows the running one only when that has grown by more than a factor of 2^8, so that what was summed
+/// up is rarely rescaled (as in FlashAttention-4, 2026).
 #include "attention/dropout_mask.h"
 #include "attention/tile.h"
 
@@ -48,8 +48,8 @@ struct Forward {
     keys = carver.take<Element>(round_up(most_keys, block) * ld_keys);
     values = carver.take<Element>(round_up(most_keys, step) / step * ld_values);
     scores = carver.take<S>(round_up(most_keys, step) * group);
-    weights = step == 2 ? carver.take<Element>(round_up(most_keys, step) / step * group)
-                        : reinterpret_cast<Element*>(scores);
+    weights =
+        step == 2 ? carver.take<Element>(round_up(most_keys, step) / step * group) : reinterpret_cast<Element*>(scores);
     sums = carver.take<S>(groups * call.d_value * group);
     maximum = carver.take<S>(groups * group);
     total = carver.take<S>(groups * group);
@@ -102,7 +102,7 @@ struct Forward {
     const auto grown = highest > old + static_cast<S>(slack);
     if (!any(grown)) return;
     const Vector<S> raised = grown ? highest : old;
-    const Vector<S> factor = exp2<float>(old - raised);
+    const Vector<S> factor = exp2(old - raised);
     store(raised, m);
     store(load(total + at.g * group + v * width) * factor, total + at.g * group + v * width);
     S* sum = sums + at.g * call.d_value * group + v * width;
@@ -111,7 +111,7 @@ struct Forward {
 
   /// The weight of key j of the tile in vector v, before and after dropout.
   RAPT_INLINE Vector<S> weight(long j, int v, Vector<S> shift, Vector<S>& sum) const {
-    const Vector<S> p = exp2<T>(load(scores + j * group + v * width) * scale - shift);
+    const Vector<S> p = exp2(load(scores + j * group + v * width) * scale - shift);
     sum += p;
     return call.drop_below > 0 ? (dropout.kept(call, j, v) ? p : Vector<S>{}) : p;
   }

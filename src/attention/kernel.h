@@ -14,8 +14,8 @@ struct Operand {
   std::int64_t stride = 0;
 };
 
-/// Some rows and keys of one sequence. Rows are (query, head) pairs of the query heads [head, head + heads), all of which
-/// use key-value head kv_head; the heads of one query lie side by side.
+/// Some rows and keys of one sequence. Rows are (query, head) pairs of the query heads [head, head + heads), all of
+/// which use key-value head kv_head; the heads of one query lie side by side.
 struct Item {
   std::int32_t sequence;                                        ///< its index in the batch
   std::int32_t query_begin, query_count, key_begin, key_count;  ///< the whole sequence, as in Span
@@ -25,8 +25,8 @@ struct Item {
   void* partial = nullptr;  ///< where an item that sees some of the keys leaves its share of the result
 };
 
-/// How the kernels ask which keys queries see (rapt/visibility.h). `full` and `causal`, the patterns of short sequences,
-/// are answered without a call.
+/// How the kernels ask which keys queries see (rapt/visibility.h). `full` and `causal`, the patterns of short
+/// sequences, are answered without a call.
 struct Pattern {
   enum Kind : std::int32_t { full, causal, general } kind = full;
   const void* visibility = nullptr;
@@ -59,19 +59,19 @@ struct Call {
   Operand q = {}, k = {}, v = {}, out = {};
   void* log_sum_exp = nullptr;  ///< [query tokens, heads] of S
   Operand d_out = {}, dq = {}, dk = {}, dv = {};
-  void* delta = nullptr;       ///< [query tokens, heads] of S: rowsum(d_out out)
-  std::int32_t shares = 1;      ///< of dq: items of a sequence that each see some of its keys
-  float* weights = nullptr;     ///< [query_count, key_count] of the one sequence
+  void* delta = nullptr;     ///< [query tokens, heads] of S: rowsum(d_out out)
+  std::int32_t shares = 1;   ///< of dq: items of a sequence that each see some of its keys
+  float* weights = nullptr;  ///< [query_count, key_count] of the one sequence
 };
 
 /// Computes items one after the other. An item writes nothing but its own results and uses nothing of its neighbours',
 /// so items may be split over calls and threads in any way.
 using Kernel = void(const Call& call, const Item* items, std::int64_t count);
 
-// forward_items writes out and log_sum_exp. decode_items computes the same for few rows, and of all heads: one pass over
-// the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of the parts. delta_items writes
-// delta. backward_items writes dk and dv of the item's keys, and dq or the item's share of it, which add_shares_items add
-// up. weights_items writes weights, for one head.
+// forward_items writes out and log_sum_exp. decode_items computes the same for few rows, and of all heads: one pass
+// over the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of the parts. delta_items
+// writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's share of it, which
+// add_shares_items add up. weights_items writes weights, for one head.
 #define RAPT_ATTENTION_KERNELS \
   forward_items, decode_items, merge_items, delta_items, backward_items, add_shares_items, weights_items
 namespace portable {

@@ -140,8 +140,8 @@ RAPT_INLINE long elements_of(long d) {
 
 /// One line of elements of up to a vector's width of rows, transposed: result[i, r] is element i of row r.
 template <typename T>
-RAPT_INLINE void pack_square(const T* const* rows, long count, long begin, long d,
-                             typename Numbers<T>::Element* result, long ld) {
+RAPT_INLINE void pack_square(const T* const* rows, long count, long begin, long d, typename Numbers<T>::Element* result,
+                             long ld) {
   using S = typename Numbers<T>::S;
   constexpr int width = Simd<S>::width;
   Vector<S> v[width];
@@ -162,8 +162,8 @@ RAPT_INLINE void pack_square(const T* const* rows, long count, long begin, long 
   }
 }
 
-/// Packs a group's rows of an operand as the second factor of a product over d: [depth, group_rows]. Lanes without a row
-/// are 0.
+/// Packs a group's rows of an operand as the second factor of a product over d: [depth, group_rows]. Lanes without a
+/// row are 0.
 template <typename T>
 RAPT_INLINE void pack_group(const T* const* rows, long count, long d, typename Numbers<T>::Element* result) {
   using S = typename Numbers<T>::S;
@@ -191,8 +191,8 @@ struct RowPointers {
   }
 };
 
-/// Leading dimension of a matrix of `columns` elements whose rows are walked in step: not a multiple of what maps to the
-/// same few cache sets.
+/// Leading dimension of a matrix of `columns` elements whose rows are walked in step: not a multiple of what maps to
+/// the same few cache sets.
 template <typename Element>
 RAPT_INLINE long leading(long columns) {
   constexpr long width = static_cast<long>(sizeof(F32) / sizeof(Element));
@@ -220,8 +220,8 @@ void pack_keys(const Call& call, const Item& item, const Operand& operand, long 
   clear(result + keys * ld, (round_up(keys, block) - keys) * ld);
 }
 
-/// Packs one row (and its successor, or null for zeros, where elements are pairs) as a row of the factor [depth, columns]
-/// of a product over rows; whole vectors are written.
+/// Packs one row (and its successor, or null for zeros, where elements are pairs) as a row of the factor [depth,
+/// columns] of a product over rows; whole vectors are written.
 template <typename T>
 RAPT_INLINE void pack_depth_row(const T* row, const T* next, long d, typename Numbers<T>::Element* result) {
   if constexpr (Numbers<T>::step == 2) {
@@ -236,8 +236,8 @@ RAPT_INLINE void pack_depth_row(const T* row, const T* next, long d, typename Nu
   }
 }
 
-/// Packs keys or values as a factor of a product over keys: [keys in elements, d]. Whole vectors are written, zeros after
-/// d.
+/// Packs keys or values as a factor of a product over keys: [keys in elements, d]. Whole vectors are written, zeros
+/// after d.
 template <typename T>
 void pack_values(const Call& call, const Item& item, const Operand& operand, long first_key, long keys, long d,
                  typename Numbers<T>::Element* result, long ld) {
@@ -251,8 +251,8 @@ void pack_values(const Call& call, const Item& item, const Operand& operand, lon
 
 /// Writes a group's result [d, group_rows], each row times its lane of `factors`, into rows of storage.
 template <typename T>
-void unpack_group(const typename Numbers<T>::S* group, const typename Numbers<T>::S* factors, T* const* rows, long count,
-                  long d) {
+void unpack_group(const typename Numbers<T>::S* group, const typename Numbers<T>::S* factors, T* const* rows,
+                  long count, long d) {
   using S = typename Numbers<T>::S;
   constexpr int width = Simd<S>::width;
   for (long r = 0; r < count; r += width) {
@@ -306,8 +306,8 @@ RAPT_INLINE long causal_keys(const Item& item, long query) {
   return static_cast<long>(item.key_count) - item.query_count + query + 1;
 }
 
-/// For rows [first_row, first_row + rows) and keys [first_key, first_key + keys) of the sequence. Writes `mask` when the
-/// kind is 1.
+/// For rows [first_row, first_row + rows) and keys [first_key, first_key + keys) of the sequence. Writes `mask` when
+/// the kind is 1.
 template <typename S>
 Sight see(const Call& call, const Item& item, long first_row, long rows, long first_key, long keys, TileMask<S>& mask) {
   const Pattern& pattern = call.pattern;
@@ -353,8 +353,8 @@ Sight see(const Call& call, const Item& item, long first_row, long rows, long fi
   return {0, 0};
 }
 
-/// Keys outside of which the item's queries see nothing, within the item's keys; `begin` is a multiple of tile_keys away
-/// from the sequence's first key.
+/// Keys outside of which the item's queries see nothing, within the item's keys; `begin` is a multiple of tile_keys
+/// away from the sequence's first key.
 struct KeyRange {
   long begin, end;
 };

@@ -94,6 +94,10 @@ Visibility operator|(const Visibility& a, const Visibility& b) {
   return Visibility(std::make_shared<const Union>(a.node_, b.node_));
 }
 
+bool Visibility::is_causal() const {
+  return node_ != nullptr && node_->causal();
+}
+
 std::string Visibility::text() const {
   return is_full() ? "full" : node_->text();
 }

@@ -34,6 +34,7 @@ class Visibility::Node {
   /// Bit b: key first_key + b. Bits of keys beyond the sequence may be anything.
   virtual std::uint64_t bits(const Span& sequence, std::int64_t query, std::int64_t first_key) const = 0;
   virtual std::string text() const = 0;
+  virtual bool causal() const { return false; }
   /// text() as an operand of &.
   virtual std::string operand() const { return text(); }
   /// Operators above the deepest primitive.

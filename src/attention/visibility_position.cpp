@@ -66,8 +66,10 @@ class Ranges : public Node {
 class Window final : public Ranges {
  public:
   Window(std::int32_t left, std::int32_t right, Align align) : left_(left), right_(right), align_(align) {}
+  bool causal() const override { return left_ == Visibility::unlimited && right_ == 0 && align_ == Align::end; }
   std::string text() const override {
-    if (left_ == Visibility::unlimited && right_ == 0) return align_ == Align::start ? "causal(start)" : "causal";
+    if (causal()) return "causal";
+    if (left_ == Visibility::unlimited && right_ == 0) return "causal(start)";
     return fmt::format("window({}, {}{}", side(left_), side(right_), noted(align_));
   }
 

@@ -35,7 +35,7 @@ struct Weights {
     float* result = call.weights + row.query * item.key_count + first_key;
     for (long j = 0; j < sight.keys; ++j) {
       if (sight.kind == 1 && ((mask.words[j / 32][r] >> (j % 32)) & 1) == 0) continue;
-      result[j] = static_cast<float>(exp2<T>(broadcast(scores[j * group + r] * scale - shift))[0]);
+      result[j] = static_cast<float>(exp2(broadcast(scores[j * group + r] * scale - shift))[0]);
     }
   }
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "attention/attention.h"
+#include "rapt/attention.h"
 #include "attention/trace.h"
 #include "autograd/parameter.h"
 #include "autograd/tape.h"

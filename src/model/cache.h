@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "attention/attention.h"
+#include "rapt/attention.h"
 #include "autograd/tape.h"
 #include "core/context.h"
 #include "core/ragged.h"

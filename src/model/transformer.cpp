@@ -53,7 +53,7 @@ class Builder {
     return {.heads = heads,
             .kv_heads = heads,
             .d_head = static_cast<int>(config_.d_model / heads),
-            .visibility = {.causal = kind == AttentionKind::decoder},
+            .visibility = kind == AttentionKind::decoder ? attention::Visibility::causal() : attention::Visibility::full(),
             .dropout = config_.attention_dropout,
             .kind = kind,
             .layer = layer};

@@ -30,7 +30,7 @@ struct Example {
             .d_key = d_key,
             .d_value = d_value,
             .scale = scale,
-            .visibility = {.causal = causal},
+            .visibility = causal ? Visibility::causal() : Visibility::full(),
             .dropout = dropout};
   }
   std::int64_t query_tokens() const {
@@ -121,14 +121,14 @@ constexpr double untouched = 77;
 template <typename T>
 struct Trial {
   const Kernels& kernels;
-  Context ctx;
+  int threads;
   const Example& example;
   Storage<T> q, k, v, d_out, out, dq, dk, dv;
   std::vector<Statistic<T>> log_sum_exp;
 
-  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int threads = 2)
+  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int thread_count = 2)
       : kernels(kernels_for(isa)),
-        ctx({.threads = threads}),
+        threads(thread_count),
         example(e),
         q(e.q, e.heads * e.d_key),
         k(e.k, e.kv_heads * e.d_key),
@@ -140,20 +140,22 @@ struct Trial {
         dv(e.key_tokens(), e.kv_heads * e.d_value, untouched),
         log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Statistic<T>>(untouched)) {}
 
+  Inputs inputs() { return {q.rows(), k.rows(), v.rows()}; }
+  Outputs outputs() { return {out.rows(), log_sum_exp.data()}; }
   Trial& forward() {
-    attention::forward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data());
+    attention::forward(kernels, example.problem(), inputs(), outputs(), threads);
     return *this;
   }
   Trial& backward() {
-    attention::backward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data(),
-                        d_out.rows(), dq.rows(), dk.rows(), dv.rows());
+    attention::backward(kernels, example.problem(), inputs(), outputs(), d_out.rows(),
+                        {.q = dq.rows(), .k = dk.rows(), .v = dv.rows()}, threads);
     return *this;
   }
   std::vector<float> weights(int sequence, int head) {
     const Span& s = example.sequences[static_cast<std::size_t>(sequence)];
     std::vector<float> result(static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
                               static_cast<float>(untouched));
-    attention::weights(kernels, ctx, example.problem(), q.rows(), k.rows(), log_sum_exp.data(), sequence, head, result);
+    attention::weights(kernels, example.problem(), inputs(), log_sum_exp.data(), sequence, head, result, threads);
     return result;
   }
   /// The example with its inputs rounded to T, for a reference of the same inputs.
