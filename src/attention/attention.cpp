@@ -1,12 +1,16 @@
 #include "rapt/attention.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
 #include <memory>
 #include <new>
 #include <vector>
 
 #include "attention/check.h"
 #include "attention/kernels.h"
+#include "attention/terms.h"
 #include "core/error.h"
 #include "core/parallel.h"
 
@@ -66,7 +70,7 @@ Operand operand(const Rows& rows) {
   return {rows.data, rows.stride};
 }
 
-Call call_of(const Problem& problem, const Inputs& inputs) {
+Call call_of(const Problem& problem, const Inputs& inputs, const Terms& terms) {
   const double kept = problem.dropout.kept();
   return {.dtype = inputs.q.dtype,
           .heads = problem.heads,
@@ -78,6 +82,7 @@ Call call_of(const Problem& problem, const Inputs& inputs) {
           .drop_below = problem.dropout.threshold(),
           .keep_scale = kept == 0 ? 0.0 : 1 / kept,
           .random_key = {problem.dropout.key.low, problem.dropout.key.high},
+          .added = terms.added(),
           .page_size = problem.pages.size,
           .page_table = problem.pages.table.data(),
           .q = operand(inputs.q),
@@ -134,9 +139,9 @@ class Items {
 
   /// Rows of few queries are read by the kernel for decoding. A rule about one sequence alone.
   bool few(std::size_t sequence) const {
-    constexpr int most_rows = 8;
-    return problem_.sequences[sequence].query_count * shared_ <= most_rows && !problem_.dropout.active();
+    return problem_.sequences[sequence].query_count * shared_ <= most_few && !problem_.dropout.active();
   }
+  static constexpr int most_few = 8;
 
   int shared() const { return shared_; }
   int group() const { return group_; }
@@ -258,8 +263,19 @@ void cut_keys(const Item& unit, std::int32_t shares, std::int64_t share_bytes, s
   }
 }
 
+/// Runs items that leave gradients of added scores besides those of k and v.
+void run_backward(const Kernels& kernels, const Problem& problem, const Call& call, std::vector<Item>& items,
+                  TermGradients& terms, int threads) {
+  std::vector<std::byte> memory;
+  terms.give_places(items, memory);
+  std::map<std::int64_t, std::vector<Item>> rounds;
+  for (const Item& item : items) rounds[terms.round_of(item)].push_back(item);
+  for (const auto& [number, round] : rounds) run(threads, problem, kernels.backward, call, round);
+  terms.collect(items);
+}
+
 void backward_of_long(const Kernels& kernels, const Problem& problem, Call& call, const Items& make,
-                      const std::vector<Item>& units, int threads) {
+                      const std::vector<Item>& units, TermGradients& terms, int threads) {
   // Units are done several at a time: enough for all threads, few enough for the memory that shares take.
   for (std::size_t begin = 0; begin < units.size();) {
     const Span span = span_of(units[begin]);
@@ -282,7 +298,7 @@ void backward_of_long(const Kernels& kernels, const Problem& problem, Call& call
       sums.back().partial = place;
     }
     call.shares = shares;
-    run(threads, problem, kernels.backward, call, items);
+    run_backward(kernels, problem, call, items, terms, threads);
     run(threads, problem, kernels.add_shares, call, sums);
     begin = end;
   }
@@ -326,7 +342,8 @@ const Kernels& kernels_for(kernels::Isa isa) {
 void forward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
              int threads) {
   check_forward(problem, inputs, outputs);
-  Call call = call_of(problem, inputs);
+  const Terms terms(problem, inputs.q.dtype);
+  Call call = call_of(problem, inputs, terms);
   call.out = operand(outputs.out);
   call.log_sum_exp = outputs.log_sum_exp;
   const int count = threads_or_all(threads);
@@ -347,7 +364,9 @@ void forward(const Kernels& kernels, const Problem& problem, const Inputs& input
 void backward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
               const Rows& d_out, const Gradients& gradients, int threads) {
   check_backward(problem, inputs, outputs, d_out, gradients);
-  Call call = call_of(problem, inputs);
+  const Terms terms(problem, inputs.q.dtype);
+  Call call = call_of(problem, inputs, terms);
+  TermGradients term_gradients(problem, gradients, inputs.q.dtype, call.added);
   call.out = operand(outputs.out);
   call.log_sum_exp = outputs.log_sum_exp;
   call.d_out = operand(d_out);
@@ -371,14 +390,17 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
   const AlignedMemory delta = aligned_memory(tokens * problem.heads * size_of_sum(call.dtype));
   call.delta = delta.get();
   run(count, problem, kernels.delta, call, pieces);
-  if (!small.empty()) run(count, problem, kernels.backward, call, small);
-  backward_of_long(kernels, problem, call, make, large, count);
+  if (!small.empty()) run_backward(kernels, problem, call, small, term_gradients, count);
+  backward_of_long(kernels, problem, call, make, large, term_gradients, count);
+  term_gradients.add_sinks(outputs.log_sum_exp, delta.get());
+  term_gradients.write();
 }
 
 void weights(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const void* log_sum_exp,
              int sequence, int head, std::span<float> weights, int threads) {
   check_weights(problem, inputs, log_sum_exp, sequence, head, static_cast<std::int64_t>(weights.size()));
-  Call call = call_of(problem, inputs);
+  const Terms terms(problem, inputs.q.dtype);
+  Call call = call_of(problem, inputs, terms);
   call.log_sum_exp = const_cast<void*>(log_sum_exp);
   call.weights = weights.data();
   const Items make(kernels, problem, inputs.q.dtype, 1);
@@ -402,6 +424,75 @@ void forward(const Problem& problem, const Inputs& inputs, const Outputs& output
 void backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
               const Gradients& gradients, int threads) {
   backward(kernels_for(kernels::isa()), problem, inputs, outputs, d_out, gradients, threads);
+}
+
+void merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result) {
+  check_merge(sizes, parts, result);
+  const auto merge_as = [&](auto storage, auto sum) {
+    using T = decltype(storage);
+    using S = decltype(sum);
+    const auto at = [&](const Outputs& o, std::int64_t row) {
+      return static_cast<T*>(o.out.data) + row / sizes.heads * o.out.stride + row % sizes.heads * sizes.d_value;
+    };
+    for (std::int64_t row = 0; row < sizes.tokens * sizes.heads; ++row) {
+      const auto log_sum = [&](const Outputs& o) {
+        return static_cast<double>(static_cast<const S*>(o.log_sum_exp)[row]);
+      };
+      double highest = -std::numeric_limits<double>::infinity();
+      for (const Outputs& part : parts) highest = std::max(highest, log_sum(part));
+      double total = 0;
+      std::vector<double> values(static_cast<std::size_t>(sizes.d_value));
+      for (const Outputs& part : parts) {
+        if (log_sum(part) == -std::numeric_limits<double>::infinity()) continue;
+        const double share = std::exp(log_sum(part) - highest);
+        total += share;
+        const T* const from = at(part, row);
+        for (std::size_t i = 0; i < values.size(); ++i)
+          values[i] += share * static_cast<double>(static_cast<S>(from[i]));
+      }
+      T* const to = at(result, row);
+      for (std::size_t i = 0; i < values.size(); ++i) to[i] = T(static_cast<S>(total > 0 ? values[i] / total : 0));
+      if (result.log_sum_exp != nullptr)
+        static_cast<S*>(result.log_sum_exp)[row] = static_cast<S>(highest + std::log(total));
+    }
+  };
+  switch (result.out.dtype) {
+    case DType::f64:
+      return merge_as(double{}, double{});
+    case DType::bf16:
+      return merge_as(bf16{}, float{});
+    default:
+      return merge_as(float{}, float{});
+  }
+}
+
+std::string explain(const Problem& problem, DType dtype) {
+  check_problem(problem);
+  const Kernels& kernels = kernels_for(kernels::isa());
+  const Terms terms(problem, dtype);
+  const Items make(kernels, problem, dtype, 1);
+  std::size_t few = 0;
+  for (std::size_t i = 0; i < problem.sequences.size(); ++i) few += make.few(i);
+  std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
+                                 kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
+                                 problem.d_value, problem.visibility.text());
+  const bool pairs = dtype == DType::bf16 && kernels::isa() == kernels::Isa::avx512;
+  if (dtype == DType::bf16)
+    text += pairs ? "; products of bf16 pairs" : "; bf16 widened to f32, for want of bf16 products";
+  if (few < problem.sequences.size()) {
+    text += fmt::format("; {} of {} sequences by tiles of {} rows x 128 keys", problem.sequences.size() - few,
+                        problem.sequences.size(), make.group());
+    if (problem.dropout.active()) text += " (dropout is drawn there only)";
+  }
+  if (few > 0) {
+    text += fmt::format("; {} with at most {} rows a key-value head by rows, in parts of {} keys", few, Items::most_few,
+                        part_keys);
+  }
+  text += terms.added().any ? "; scores get a pass of their own (scale <= 0, soft cap, bias, relative or ALiBi)"
+                            : "; scores are only scaled";
+  if (problem.sinks != nullptr) text += "; sinks join the sums at the end";
+  if (problem.pages.size > 0) text += fmt::format("; keys in pages of {}", problem.pages.size);
+  return text;
 }
 
 void weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,

@@ -2,6 +2,7 @@
 /// "FlashAttention", 2022, algorithm 4). With P the weights, D dropout's mask over its kept fraction and s the scale:
 ///   dV = (P D)^T dO,  dP = (dO V^T) D,  dS = s P (dP - rowsum(dO O)),  dQ = dS K,  dK = dS^T Q.
 /// All five products read tiles with a key a row and an attention row a lane, as the forward pass does.
+#include "attention/added_scores.h"
 #include "attention/dropout_mask.h"
 #include "attention/tile.h"
 
@@ -37,7 +38,8 @@ struct Backward {
   const long ld_depth_value = leading<Element>(depth_value);
   const long ld_key = round_up(d_key, 2 * width) + width;      ///< of products whose vectors run along d_key
   const long ld_value = round_up(d_value, 2 * width) + width;  ///< and along d_value
-  const S scale = static_cast<S>(call.scale * log2_of_e);
+  const bool modified = call.added.any;
+  const Capped<S> capped{call};
 
   // Of the tile of keys.
   Element* keys;        ///< [most_keys, depth_key]
@@ -60,6 +62,10 @@ struct Backward {
   Element* d_score_keys;  ///< [most_keys in elements, group]: dS of one group; where elements are numbers, in d_scores
   // Of the item.
   S* d_queries;  ///< [all groups, d_key, group]
+  S* terms;      ///< [most_keys, group]: what is added to the scores of one group
+  S* d_terms;    ///< [most_keys, group]: its gradient
+  Vector<S> d_scale = {};
+  Vector<S> d_soft_cap = {};
   DropoutMask<S> dropout;
   TileMask<S> masks[row_tile / group];
 
@@ -87,6 +93,8 @@ struct Backward {
     d_scores = carver.take<Element>(padded_keys * ld_rows());
     d_score_keys = step == 2 ? carver.take<Element>(padded_keys / step * group) : nullptr;
     d_queries = item.partial != nullptr ? static_cast<S*>(item.partial) : carver.take<S>(groups() * d_key * group);
+    if (modified) terms = carver.take<S>(most_keys * group);
+    if (modified) d_terms = carver.take<S>(most_keys * group);
     if (call.drop_below > 0) dropout.carve(carver);
   }
 
@@ -122,18 +130,30 @@ struct Backward {
     Vector<S> d_score;
   };
   RAPT_INLINE Derivative differentiate(const Sight& sight, const TileMask<S>& mask, long j, int v, Vector<S> row_shift,
-                                       Vector<S> row_delta) const {
-    Vector<S> p = exp2(load(scores + j * group + v * width) * scale - row_shift);
+                                       Vector<S> row_delta) {
+    const long place = j * group + v * width;
+    const Vector<S> product = load(scores + place);
+    const Vector<S> exponent = modified
+                                   ? (capped(product) + load(terms + place)) * static_cast<S>(log2_of_e) - row_shift
+                                   : product * static_cast<S>(call.scale * log2_of_e) - row_shift;
+    Vector<S> p = exp2(exponent);
     if (sight.kind == 1) p = mask(j, v) ? p : Vector<S>{};
     Vector<S> kept = p;
-    Vector<S> d_weight = load(d_weights + j * group + v * width);
+    Vector<S> d_weight = load(d_weights + place);
     if (call.drop_below > 0) {
       const S keep_scale = static_cast<S>(call.keep_scale);
       const Mask<S> keep = dropout.kept(call, j, v);
       kept = keep ? p * keep_scale : Vector<S>{};
       d_weight = keep ? d_weight * keep_scale : Vector<S>{};
     }
-    return {kept, p * (d_weight - row_delta) * static_cast<S>(call.scale)};
+    const Vector<S> d_score = p * (d_weight - row_delta);
+    if (!modified) return {kept, d_score * static_cast<S>(call.scale)};
+    store(d_score, d_terms + place);
+    const auto slopes = capped.slopes(product);
+    const Vector<S> d_scaled = d_score * slopes.score;
+    d_scale += d_scaled * product;
+    d_soft_cap += d_score * slopes.cap;
+    return {kept, d_scaled * static_cast<S>(call.scale)};
   }
 
   /// Stores a value of vector v of a group as elements of row j of [most_keys, rows].
@@ -184,7 +204,7 @@ struct Backward {
   }
 
   template <int vectors>
-  void group_step(const Sight& sight, long all_row, long first_row) {
+  void group_step(const Sight& sight, long all_row, long first_row, long first_key) {
     Product<T> product{.a = keys,
                        .lda = ld_depth_key,
                        .b = queries + first_row * depth_key,
@@ -200,7 +220,10 @@ struct Backward {
     product.c = d_weights;
     product.depth = depth_value;
     write_product<T, vectors, false>(product);
+    const long present = at_most(group, rows - all_row - first_row);
+    if (modified) fill_terms(call, item, all_row + first_row, present, first_key, sight.keys, terms);
     differentiate_group<vectors>(sight, masks[first_row / group], first_row);
+    if (modified) add_term_gradients(call, item, all_row + first_row, present, first_key, sight.keys, d_terms);
     add_product<T, vectors, true>({.a = key_depths,
                                    .lda = step == 2 ? ld_key : ld_depth_key,
                                    .b = step == 2 ? d_score_keys : d_scores + first_row,
@@ -244,9 +267,9 @@ struct Backward {
       if (sight.keys > 0) {
         if (call.drop_below > 0) dropout.draw(call, item, first_row + r, present, first_key, sight.keys);
         if (present > width) {
-          group_step<2>(sight, first_row, r);
+          group_step<2>(sight, first_row, r, first_key);
         } else {
-          group_step<1>(sight, first_row, r);
+          group_step<1>(sight, first_row, r, first_key);
         }
       }
       clear_unseen(sight.keys, most, r);
@@ -281,6 +304,11 @@ struct Backward {
     clear(d_queries, groups() * d_key * group);
     for (long key = item.first_key; key < item.first_key + item.keys; key += tile_keys) {
       keys_step(key, at_most(tile_keys, item.first_key + item.keys - key));
+    }
+    if (modified) {
+      const SharedGradients<S> shared(item);
+      *shared.scale += sum_of_lanes<S>(d_scale);
+      *shared.soft_cap += sum_of_lanes<S>(d_soft_cap);
     }
     if (item.partial == nullptr) write_d_queries<T>(call, item, d_queries);
   }

@@ -1,6 +1,7 @@
 #include "attention/check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -51,6 +52,20 @@ void check_pages(const Problem& problem) {
   }
 }
 
+void check_terms(const Problem& problem) {
+  require(std::isfinite(problem.scale), "attention: the scale is {}", problem.scale);
+  require(problem.soft_cap >= 0 && std::isfinite(problem.soft_cap), "attention: the soft cap is {}; 0 is none",
+          problem.soft_cap);
+  const RelativeBias& relative = problem.relative;
+  require(relative.table == nullptr || (relative.buckets >= (relative.bidirectional ? 4 : 2) &&
+                                        relative.max_distance > relative.buckets / (relative.bidirectional ? 4 : 2)),
+          "attention: {} buckets cannot hold relative distances up to {}", relative.buckets, relative.max_distance);
+}
+
+void check_gradient(std::string_view name, const void* gradient, bool present) {
+  require(gradient == nullptr || present, "attention: a gradient of {} is wanted, but the problem has none", name);
+}
+
 void check_scored(const Problem& problem, const Inputs& inputs) {
   const DType dtype = inputs.q.dtype;
   require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
@@ -76,6 +91,7 @@ void check_problem(const Problem& problem) {
   }
   problem.visibility.check(problem.sequences);
   check_pages(problem);
+  check_terms(problem);
 }
 
 void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
@@ -99,6 +115,24 @@ void check_backward(const Problem& problem, const Inputs& inputs, const Outputs&
   check_rows("dq", gradients.q, dtype, problem.heads, problem.d_key);
   check_rows("dk", gradients.k, dtype, problem.kv_heads, problem.d_key);
   check_rows("dv", gradients.v, dtype, problem.kv_heads, problem.d_value);
+  check_gradient("a bias", gradients.bias, problem.bias.data != nullptr);
+  check_gradient("a relative bias", gradients.relative, problem.relative.table != nullptr);
+  check_gradient("ALiBi's slopes", gradients.alibi_slopes, problem.alibi_slopes != nullptr);
+  check_gradient("sinks", gradients.sinks, problem.sinks != nullptr);
+  check_gradient("a soft cap", gradients.soft_cap, problem.soft_cap > 0);
+}
+
+void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result) {
+  const DType dtype = result.out.dtype;
+  require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
+          "attention: results must be f32, bf16 or f64, not {}", name_of(dtype));
+  require(sizes.tokens >= 0 && sizes.heads > 0 && sizes.d_value > 0,
+          "attention: cannot merge {} tokens of {} heads of {}", sizes.tokens, sizes.heads, sizes.d_value);
+  check_rows("the merged result", result.out, dtype, sizes.heads, sizes.d_value);
+  for (const Outputs& part : parts) {
+    check_rows("a part", part.out, dtype, sizes.heads, sizes.d_value);
+    require(part.log_sum_exp != nullptr, "attention: a part cannot be merged without its log_sum_exp");
+  }
 }
 
 void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,

@@ -12,4 +12,6 @@ void check_backward(const Problem& problem, const Inputs& inputs, const Outputs&
 void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
                    std::int64_t places);
 
+void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result);
+
 }  // namespace rapt::attention

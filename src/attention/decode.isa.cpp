@@ -1,7 +1,7 @@
 /// Few queries over many keys, as in decoding: each key and value is read once, for all rows that use it, and vectors
 /// run along the width of the heads. A part of the keys gives a maximum, a sum and weighted values, which merge in the
 /// order of the parts ("Flash-Decoding", Dao et al. 2023).
-#include "attention/tile.h"
+#include "attention/added_scores.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
@@ -29,7 +29,8 @@ struct Decode {
   const long ld_keys = round_up(item.keys, block_keys);
   const long ld_query = round_up(elements_of<T>(call.d_key), width);
   const long ld_sums = round_up(call.d_value, width);
-  const S scale = static_cast<S>(call.scale * log2_of_e);
+  const bool modified = call.added.any;
+  const S scale = static_cast<S>(modified ? log2_of_e : call.scale * log2_of_e);
 
   Element* queries;  ///< [kv_heads, rows, d_key in elements]
   S* scores;         ///< [kv_heads, rows, keys]: then the weights
@@ -152,6 +153,21 @@ struct Decode {
     return most == 64 ? ~uint64_t{0} : (uint64_t{1} << most) - 1;
   }
 
+  /// From the products of a block to scores with all that is added to them.
+  void modify(long first, long count) {
+    const Capped<S> capped(call);
+    for (long head = 0; head < call.kv_heads; ++head) {
+      const Item of = of_head(head);
+      for (long r = 0; r < rows; ++r) {
+        const RowTerms<S> terms(call, item, row_of(of, r));
+        S* s = scores + (head * rows + r) * ld_keys + first;
+        for (long j = 0; j < count; j += width) {
+          store(capped(load(s + j)) + terms(item.first_key + first + j, count - j), s + j);
+        }
+      }
+    }
+  }
+
   void hide(long first) {
     for (long r = 0; r < rows; ++r) {
       const uint64_t bits = visible_bits(r / item.heads, first);
@@ -175,6 +191,7 @@ struct Decode {
         find_rows(of_head(head), call.k, first, count, call.d_key, k);
         for_rows([&](auto n, long row) { score_rows<decltype(n)::value>(head, row, k, first, count); });
       }
+      if (modified) modify(first, count);
       if (call.pattern.kind != Pattern::full) hide(first);
     }
   }
@@ -306,21 +323,18 @@ void merge_parts(const Call& call, const Item& item) {
       for (long c = 0; c < call.d_value; ++c)
         first[2 + c] = i == 0 ? part[2 + c] * factor : first[2 + c] + part[2 + c] * factor;
     }
-    const S factor = total == 0 ? S(0) : 1 / total;
+    const RowSum<S> sum = with_sink(call, at.head, maximum, total);
     T* out = element<T>(call.out, at.token, at.head, call.d_value);
     for (long c = 0; c < call.d_value; c += width) {
       const long n = at_most(width, call.d_value - c);
-      const Vector<S> v = load_at_most(first + 2 + c, n) * factor;
+      const Vector<S> v = load_at_most(first + 2 + c, n) * sum.factor;
       if (n == width) {
         store(v, out + c);
       } else {
         store_part(v, out + c, static_cast<int>(n));
       }
     }
-    if (call.log_sum_exp == nullptr) continue;
-    const double lse = static_cast<double>(maximum) * log_of_2 + __builtin_log(static_cast<double>(total));
-    static_cast<S*>(call.log_sum_exp)[statistic_index(call, at)] =
-        total == 0 ? static_cast<S>(-__builtin_inf()) : static_cast<S>(lse);
+    if (call.log_sum_exp != nullptr) static_cast<S*>(call.log_sum_exp)[statistic_index(call, at)] = sum.log_sum_exp;
   }
 }
 

@@ -2,6 +2,7 @@
 /// normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). The maximum that weights are
 /// relative to follows the running one only when that has grown by more than a factor of 2^8, so that what was summed
 /// up is rarely rescaled (as in FlashAttention-4, 2026).
+#include "attention/added_scores.h"
 #include "attention/dropout_mask.h"
 #include "attention/tile.h"
 
@@ -27,7 +28,9 @@ struct Forward {
   const long depth = elements_of<T>(call.d_key);
   const long ld_keys = leading<Element>(depth);
   const long ld_values = leading<Element>(call.d_value);
-  const S scale = static_cast<S>(call.scale * log2_of_e);
+  const bool modified = call.added.any;
+  /// What turns the scores of a tile into exponents to base 2.
+  const S scale = static_cast<S>(modified ? log2_of_e : call.scale * log2_of_e);
 
   Element* queries;  ///< [groups, depth, group]
   Element* keys;     ///< [most_keys, depth]
@@ -38,6 +41,7 @@ struct Forward {
   S* maximum;        ///< [groups, group]: what the weights summed up so far are relative to, to base 2
   S* total;          ///< [groups, group]: the sum of these weights
   uint8_t* begun;    ///< [groups]: whether anything was summed up
+  S* terms;          ///< [most_keys, group]: what is added to the scores
   DropoutMask<S> dropout;
   TileMask<S> mask;
 
@@ -54,6 +58,7 @@ struct Forward {
     maximum = carver.take<S>(groups * group);
     total = carver.take<S>(groups * group);
     begun = carver.take<uint8_t>(groups);
+    if (modified) terms = carver.take<S>(most_keys * group);
     if (call.drop_below > 0) dropout.carve(carver);
   }
 
@@ -75,6 +80,11 @@ struct Forward {
                              .ldc = group,
                              .depth = depth,
                              .rows = at.sight.keys};
+    if (modified) {
+      write_product<T, vectors, false>(product);
+      modify<vectors>(at, highest);
+      return;
+    }
     if (at.sight.kind == 2) {
       multiply<T, vectors, false>(product, [&](S* c, Vector<S> sum, int v) {
         store(sum, c);
@@ -87,6 +97,22 @@ struct Forward {
       store(sum, c);
       highest[v] = max(highest[v], sum);
     });
+  }
+
+  /// From products to scores with all that is added to them.
+  template <int vectors>
+  void modify(const Step& at, Vector<S> (&highest)[2]) {
+    fill_terms(call, item, at.g * group, at.rows, at.first_key, at.sight.keys, terms);
+    const Capped<S> capped(call);
+    for (long j = 0; j < at.sight.keys; ++j) {
+      for (int v = 0; v < vectors; ++v) {
+        const long place = j * group + v * width;
+        Vector<S> score = capped(load(scores + place)) + load(terms + place);
+        if (at.sight.kind == 1) score = mask(j, v) ? score : minus_infinity<S>();
+        store(score, scores + place);
+        highest[v] = max(highest[v], score);
+      }
+    }
   }
 
   /// Brings what vector `v` of the group has summed up to a maximum that the new scores do not exceed by much.
@@ -210,15 +236,11 @@ struct Forward {
     const RowPointers<T, S> out(item, call.out, g * group, call.d_value);
     S factors[group] = {};
     for (long r = 0; r < out.count; ++r) {
-      const S sum = begun[g] ? total[g * group + r] : S(0);
-      const bool empty = sum == 0;
-      factors[r] = empty ? S(0) : static_cast<S>(call.keep_scale) / sum;
-      if (call.log_sum_exp != nullptr) {
-        const double lse =
-            static_cast<double>(maximum[g * group + r]) * log_of_2 + __builtin_log(static_cast<double>(sum));
-        static_cast<S*>(call.log_sum_exp)[statistic_index(call, row_of(item, g * group + r))] =
-            empty ? static_cast<S>(-__builtin_inf()) : static_cast<S>(lse);
-      }
+      const Row row = row_of(item, g * group + r);
+      const RowSum<S> sum = with_sink(call, row.head, begun[g] ? maximum[g * group + r] : no_maximum<S>,
+                                      begun[g] ? total[g * group + r] : S(0));
+      factors[r] = static_cast<S>(call.keep_scale) * sum.factor;
+      if (call.log_sum_exp != nullptr) static_cast<S*>(call.log_sum_exp)[statistic_index(call, row)] = sum.log_sum_exp;
     }
     if (!begun[g]) clear(sums + g * call.d_value * group, call.d_value * group);
     unpack_group<T>(sums + g * call.d_value * group, factors, out.rows, out.count, call.d_value);

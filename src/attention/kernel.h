@@ -22,7 +22,8 @@ struct Item {
   std::int32_t first_query, queries;
   std::int32_t first_key, keys;
   std::int32_t head, heads, kv_head;
-  void* partial = nullptr;  ///< where an item that sees some of the keys leaves its share of the result
+  void* partial = nullptr;           ///< where an item that sees some of the keys leaves its share of the result
+  void* shared_gradients = nullptr;  ///< see added_scores.h
 };
 
 /// How the kernels ask which keys queries see (rapt/visibility.h). `full` and `causal`, the patterns of short
@@ -40,6 +41,23 @@ struct Pattern {
   std::uint64_t (*bits)(const void* visibility, const Item& item, std::int64_t query, std::int64_t first_key) = nullptr;
 };
 
+/// What is done to scores beyond scaling, and which gradients of it are wanted.
+struct AddedScores {
+  bool any = false;  ///< whether scores need a pass of their own
+  double soft_cap = 0;
+  const void* bias = nullptr;
+  std::int64_t by_sequence = 0, by_head = 0, by_query = 0, by_key = 0;
+  /// [heads, 2 * reach + 1]: what is added at the distances -reach..reach of the key from the query's position.
+  const void* relative = nullptr;
+  std::int64_t reach = 0;
+  bool relative_from_start = false;  ///< positions are counted as Align::start says
+  const void* alibi_slopes = nullptr;
+  const void* sinks = nullptr;
+  void* d_bias = nullptr;  ///< like bias; items that are run at the same time do not meet in it
+  bool d_relative = false;
+  bool d_slopes = false;
+};
+
 /// What all work items of one call share. Operands a kernel has no use for are null. S is f64 for f64, else f32.
 struct Call {
   DType dtype = DType::f32;  ///< of all operands
@@ -54,6 +72,7 @@ struct Call {
   /// What kept weights are multiplied by: one over the exact kept fraction, 65536 / (65536 - drop_below).
   double keep_scale = 1;
   std::uint32_t random_key[2] = {};
+  AddedScores added;
   std::int32_t page_size = 0;  ///< of keys and values; 0: no pages
   const std::int32_t* page_table = nullptr;
   Operand q = {}, k = {}, v = {}, out = {};

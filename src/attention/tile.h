@@ -379,6 +379,27 @@ RAPT_INLINE void with_type(const Call& call, Function function) {
   return function(double{});
 }
 
+/// The softmax denominator of a row.
+template <typename S>
+struct RowSum {
+  S factor;  ///< of the weighted values; 0 where nothing was seen
+  S log_sum_exp;
+};
+/// maximum: what `total` is relative to, to base 2. The head's sink, if there is one, takes its share.
+template <typename S>
+RowSum<S> with_sink(const Call& call, long head, S maximum, S total) {
+  if (call.added.sinks == nullptr) {
+    if (total == 0) return {S(0), static_cast<S>(-__builtin_inf())};
+    const double log_sum = static_cast<double>(maximum) * log_of_2 + __builtin_log(static_cast<double>(total));
+    return {1 / total, static_cast<S>(log_sum)};
+  }
+  const double sink = static_cast<double>(static_cast<const S*>(call.added.sinks)[head]) * log2_of_e;
+  const double highest = total == 0 || sink > static_cast<double>(maximum) ? sink : static_cast<double>(maximum);
+  const double share = total == 0 ? 0 : __builtin_exp2(static_cast<double>(maximum) - highest);
+  const double sum = static_cast<double>(total) * share + __builtin_exp2(sink - highest);
+  return {static_cast<S>(share / sum), static_cast<S>(highest * log_of_2 + __builtin_log(sum))};
+}
+
 /// The log-sum-exp of the forward pass as the shift, to base 2, that turns scores into weights: a row that saw nothing,
 /// or only scores of -inf, has no weights, which +inf gives and -inf would not.
 template <typename S>

@@ -1,5 +1,5 @@
 /// The attention weights themselves, from the log-sum-exp of a forward pass.
-#include "attention/tile.h"
+#include "attention/added_scores.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
@@ -29,13 +29,20 @@ struct Weights {
     scores = carver.take<S>(most_keys * group);
   }
 
-  void write_row(const Row& row, long r, long first_key, const Sight& sight) {
-    const S scale = static_cast<S>(call.scale * log2_of_e);
+  /// From the products of row r of the group to its weights.
+  void write_row(long first_row, long r, long first_key, const Sight& sight) {
+    const Row row = row_of(item, first_row + r);
     const S shift = shift_of(static_cast<const S*>(call.log_sum_exp)[statistic_index(call, row)]);
+    const RowTerms<S> terms(call, item, row);
+    const Capped<S> capped(call);
     float* result = call.weights + row.query * item.key_count + first_key;
     for (long j = 0; j < sight.keys; ++j) {
       if (sight.kind == 1 && ((mask.words[j / 32][r] >> (j % 32)) & 1) == 0) continue;
-      result[j] = static_cast<float>(exp2(broadcast(scores[j * group + r] * scale - shift))[0]);
+      const Vector<S> product = broadcast(scores[j * group + r]);
+      const Vector<S> exponent = call.added.any
+                                     ? (capped(product) + terms(first_key + j, 1)) * static_cast<S>(log2_of_e) - shift
+                                     : product * static_cast<S>(call.scale * log2_of_e) - shift;
+      result[j] = static_cast<float>(exp2(exponent)[0]);
     }
   }
 
@@ -51,7 +58,7 @@ struct Weights {
                                 .ldc = group,
                                 .depth = depth,
                                 .rows = sight.keys});
-    for (long r = 0; r < rows; ++r) write_row(row_of(item, first_row + r), r, first_key, sight);
+    for (long r = 0; r < rows; ++r) write_row(first_row, r, first_key, sight);
   }
 
   void run() {
