@@ -328,7 +328,7 @@ Sight see(const Call& call, const Item& item, long first_row, long rows, long fi
     return {1, most};
   }
   const int kind = pattern.classify(pattern.visibility, item, first_query, last_query + 1, first_key, first_key + keys);
-  if (kind != 1) return {kind, keys};
+  if (kind != 1) return {kind, kind == 0 ? 0 : keys};
   uint64_t bits[tile_keys / 64] = {};
   uint64_t any_bits[tile_keys / 64] = {};
   long previous = -1;
