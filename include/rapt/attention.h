@@ -79,15 +79,55 @@ struct Inputs {
   Rows v;  ///< [., kv_heads, d_value]
 };
 
+/// What a call is asked to say about the weights it computes (before dropout). Everything is optional: what is null or
+/// 0 is not computed and costs nothing. Memory grows with tokens, never with their square.
+struct Statistics {
+  // Of each row (query token, head), indexed like log_sum_exp; of the pass that computes the output. Rows that see
+  // nothing have maximum -inf, key -1, and 0 for the rest.
+  float* maximum = nullptr;             ///< the largest score
+  std::int32_t* maximum_key = nullptr;  ///< its key, counted within the sequence; the first among equals
+  float* entropy = nullptr;             ///< -sum_j p_j log p_j, in nats
+  float* mean_distance = nullptr;       ///< sum_j p_j |j - position|, the position aligned at the end
+  float* mass_on_first = nullptr;       ///< p of key 0
+  float* mass_on_previous = nullptr;    ///< p of the key before the query's position
+  float* mass_on_same = nullptr;        ///< p of the key at the query's position
+  /// The heaviest keys, heaviest first, the first among equals: [., heads, top] keys and exact weights. Places that no
+  /// key fills hold -1 and 0.
+  int top = 0;
+  std::int32_t* top_keys = nullptr;
+  float* top_weights = nullptr;
+
+  // These need the log_sum_exp of all keys, hence one more pass over the tiles.
+  /// [., heads], indexed like k's rows: what each key received from all queries of its sequence. Sequences must not
+  /// share key rows.
+  float* key_mass = nullptr;
+  /// [sequences, heads, bins, bins]: the sum of p over the queries of bin r and the keys of bin c; query i of n is in
+  /// bin i * bins / n, keys likewise.
+  int bins = 0;
+  float* pooled = nullptr;
+  /// Whole rows of weights: of query `rows[i]` (a row of q) and every head, row_weights[(i * heads + head) * row_stride
+  /// + key]; what lies beyond the keys of the sequence is left alone.
+  std::span<const std::int32_t> rows = {};
+  float* row_weights = nullptr;
+  std::int64_t row_stride = 0;
+
+  bool of_rows() const {
+    return maximum != nullptr || maximum_key != nullptr || entropy != nullptr || mean_distance != nullptr ||
+           mass_on_first != nullptr || mass_on_previous != nullptr || mass_on_same != nullptr || top > 0;
+  }
+  bool of_tiles() const { return key_mass != nullptr || bins > 0; }
+};
+
 /// What a forward pass gives.
 struct Outputs {
   /// [., heads, d_value]: out[token, h, :] = sum_j softmax_j(score_j) v_j; a query that sees no key gives zeros.
   Rows out;
   /// [., heads] of type S, indexed like q's tokens, or null; -inf where nothing is seen.
   void* log_sum_exp = nullptr;
+  const Statistics* statistics = nullptr;  ///< written by forward()
 };
 
-/// out and log_sum_exp from q, k and v.
+/// out, log_sum_exp and statistics from q, k and v. key_mass, pooled and row_weights need a place for log_sum_exp.
 void forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, int threads = 0);
 
 /// Where gradients go. dq, dk and dv are overwritten in the rows that the sequences name; the others, each of type S

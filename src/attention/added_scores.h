@@ -21,7 +21,7 @@ RAPT_INLINE F32 tanh(F32 x) {
   return x != x ? x : result;
 }
 RAPT_INLINE F64 tanh(F64 x) {
-  F64 result;
+  F64 result = x;
   for (int i = 0; i < lanes / 2; ++i) result[i] = __builtin_tanh(x[i]);
   return result;
 }

@@ -98,8 +98,10 @@ std::int64_t size_of_sum(DType dtype) {
 
 class Items {
  public:
-  Items(const Kernels& kernels, const Problem& problem, DType dtype, int threads)
+  /// observed: rows are asked for statistics, which tiles give.
+  Items(const Kernels& kernels, const Problem& problem, DType dtype, int threads, bool observed = false)
       : problem_(problem),
+        observed_(observed),
         shared_(problem.heads / problem.kv_heads),
         group_(dtype == DType::f64 ? kernels.group_rows / 2 : kernels.group_rows),
         threads_(threads) {}
@@ -120,6 +122,13 @@ class Items {
             .heads = shared_,
             .kv_head = kv_head};
   }
+  /// The same for one query head.
+  Item of_head(std::size_t sequence, int head, std::int32_t first, std::int32_t count) const {
+    Item one = item(sequence, head / shared_, first, count);
+    one.head = head;
+    one.heads = 1;
+    return one;
+  }
   Item whole(std::size_t sequence, int kv_head) const {
     return item(sequence, kv_head, 0, problem_.sequences[sequence].query_count);
   }
@@ -139,11 +148,10 @@ class Items {
 
   /// Rows of few queries are read by the kernel for decoding. A rule about one sequence alone.
   bool few(std::size_t sequence) const {
-    return problem_.sequences[sequence].query_count * shared_ <= most_few && !problem_.dropout.active();
+    return problem_.sequences[sequence].query_count * shared_ <= most_few && !problem_.dropout.active() && !observed_;
   }
   static constexpr int most_few = 8;
 
-  int shared() const { return shared_; }
   int group() const { return group_; }
 
  private:
@@ -161,6 +169,7 @@ class Items {
   }
 
   const Problem& problem_;
+  bool observed_;
   int shared_;
   int group_;
   int threads_;
@@ -304,6 +313,81 @@ void backward_of_long(const Kernels& kernels, const Problem& problem, Call& call
   }
 }
 
+// Statistics.
+
+RowStatistics row_statistics(const Statistics* ask) {
+  if (ask == nullptr || !ask->of_rows()) return {};
+  return {.any = true,
+          .maximum = ask->maximum,
+          .maximum_key = ask->maximum_key,
+          .entropy = ask->entropy,
+          .mean_distance = ask->mean_distance,
+          .mass_on_first = ask->mass_on_first,
+          .mass_on_previous = ask->mass_on_previous,
+          .mass_on_same = ask->mass_on_same,
+          .top = ask->top,
+          .top_keys = ask->top_keys,
+          .top_weights = ask->top_weights};
+}
+
+/// key_mass and pooled maps: items own keys, as in the backward pass.
+void collect_tiles(const Kernels& kernels, const Problem& problem, Call call, const Items& make, const Statistics& ask,
+                   int threads) {
+  call.key_mass = ask.key_mass;
+  call.bins = ask.bins;
+  std::vector<Item> items;
+  for (std::size_t i = 0; i < problem.sequences.size(); ++i) {
+    for (int head = 0; head < problem.heads; ++head) {
+      const Span& s = problem.sequences[i];
+      cut_keys(make.of_head(i, head, 0, s.query_count), shares_of(s), 0, nullptr, items);
+    }
+  }
+  // The columns of the pooled map that an item's keys touch.
+  const auto bins_of = [&](const Item& item) {
+    const auto bin = [&](std::int64_t key) { return key * ask.bins / item.key_count; };
+    const std::int64_t first = item.keys > 0 ? bin(item.first_key) : 0;
+    return std::pair{first, item.keys > 0 ? bin(std::int64_t{item.first_key} + item.keys - 1) - first + 1 : 0};
+  };
+  std::int64_t size = 0;
+  for (const Item& item : items) size += ask.bins > 0 ? ask.bins * bins_of(item).second : 0;
+  std::vector<float> memory(static_cast<std::size_t>(size));
+  float* place = memory.data();
+  for (Item& item : items) {
+    item.partial = place;
+    place += ask.bins > 0 ? ask.bins * bins_of(item).second : 0;
+  }
+  run(threads, problem, kernels.tile_statistics, call, items);
+  if (ask.bins == 0) return;
+  const auto maps = static_cast<std::int64_t>(problem.sequences.size()) * problem.heads;
+  std::fill_n(ask.pooled, maps * ask.bins * ask.bins, 0.0f);
+  for (const Item& item : items) {
+    const auto [first, touched] = bins_of(item);
+    float* const map = ask.pooled + (std::int64_t{item.sequence} * problem.heads + item.head) * ask.bins * ask.bins;
+    const float* const from = static_cast<const float*>(item.partial);
+    for (std::int64_t r = 0; r < ask.bins; ++r) {
+      for (std::int64_t c = 0; c < touched; ++c) map[r * ask.bins + first + c] += from[r * touched + c];
+    }
+  }
+}
+
+/// Whole rows of weights.
+void collect_rows(const Kernels& kernels, const Problem& problem, const Call& call, const Items& make,
+                  const Statistics& ask, int threads) {
+  std::vector<Item> items;
+  for (std::size_t i = 0; i < ask.rows.size(); ++i) {
+    const auto found = std::ranges::find_if(problem.sequences, [&](const Span& s) {
+      return ask.rows[i] >= s.query_begin && ask.rows[i] - s.query_begin < s.query_count;
+    });
+    const auto sequence = static_cast<std::size_t>(found - problem.sequences.begin());
+    for (int head = 0; head < problem.heads; ++head) {
+      Item item = make.of_head(sequence, head, ask.rows[i] - found->query_begin, 1);
+      item.partial = ask.row_weights + (static_cast<std::int64_t>(i) * problem.heads + head) * ask.row_stride;
+      items.push_back(item);
+    }
+  }
+  run(threads, problem, kernels.weights, call, items);
+}
+
 }  // namespace
 
 void* thread_scratch(std::int64_t bytes) {
@@ -321,7 +405,7 @@ void* thread_scratch(std::int64_t bytes) {
 #define RAPT_KERNELS_OF(isa, rows)                                                                  \
   {                                                                                                 \
     isa::forward_items, isa::decode_items, isa::merge_items, isa::delta_items, isa::backward_items, \
-        isa::add_shares_items, isa::weights_items, rows                                             \
+        isa::add_shares_items, isa::weights_items, isa::tile_statistics_items, rows                 \
   }
 const Kernels& kernels_for(kernels::Isa isa) {
   static constexpr Kernels portable_kernels RAPT_KERNELS_OF(portable, 8);
@@ -347,7 +431,8 @@ void forward(const Kernels& kernels, const Problem& problem, const Inputs& input
   call.out = operand(outputs.out);
   call.log_sum_exp = outputs.log_sum_exp;
   const int count = threads_or_all(threads);
-  const Items make(kernels, problem, inputs.q.dtype, count);
+  call.rows = row_statistics(outputs.statistics);
+  const Items make(kernels, problem, inputs.q.dtype, count, call.rows.any);
   std::vector<Item> items;
   std::vector<std::size_t> few;
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) {
@@ -359,6 +444,9 @@ void forward(const Kernels& kernels, const Problem& problem, const Inputs& input
   }
   if (!items.empty()) run(count, problem, kernels.forward, call, items);
   if (!few.empty()) decode(kernels, problem, call, make, few, count);
+  const Statistics* const ask = outputs.statistics;
+  if (ask != nullptr && ask->of_tiles()) collect_tiles(kernels, problem, call, make, *ask, count);
+  if (ask != nullptr && !ask->rows.empty()) collect_rows(kernels, problem, call, make, *ask, count);
 }
 
 void backward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
@@ -402,16 +490,13 @@ void weights(const Kernels& kernels, const Problem& problem, const Inputs& input
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.log_sum_exp = const_cast<void*>(log_sum_exp);
-  call.weights = weights.data();
   const Items make(kernels, problem, inputs.q.dtype, 1);
   std::vector<Item> items;
   const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
   constexpr std::int32_t queries = 64;
   for (std::int32_t first = 0; first < s.query_count; first += queries) {
-    Item item = make.item(static_cast<std::size_t>(sequence), head / make.shared(), first,
-                          std::min(queries, s.query_count - first));
-    item.head = head;
-    item.heads = 1;
+    Item item = make.of_head(static_cast<std::size_t>(sequence), head, first, std::min(queries, s.query_count - first));
+    item.partial = weights.data() + std::int64_t{first} * s.key_count;
     items.push_back(item);
   }
   run(threads_or_all(threads), problem, kernels.weights, call, items);

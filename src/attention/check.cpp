@@ -94,11 +94,37 @@ void check_problem(const Problem& problem) {
   check_terms(problem);
 }
 
+void check_statistics(const Problem& problem, const Outputs& outputs) {
+  const Statistics* const ask = outputs.statistics;
+  if (ask == nullptr) return;
+  require(ask->top >= 0 && (ask->top == 0 || (ask->top_keys != nullptr && ask->top_weights != nullptr)),
+          "attention: the {} heaviest keys are asked for without places for them and their weights", ask->top);
+  require(ask->bins >= 0 && (ask->bins == 0 || ask->pooled != nullptr),
+          "attention: a pooled map of {} bins is asked for without a place for it", ask->bins);
+  require(outputs.log_sum_exp != nullptr || (!ask->of_tiles() && ask->rows.empty()),
+          "attention: key_mass, pooled and row_weights need a place for log_sum_exp");
+  if (ask->key_mass != nullptr) {
+    std::vector<std::pair<std::int32_t, std::int32_t>> keys;
+    for (const Span& s : problem.sequences) keys.emplace_back(s.key_begin, s.key_count);
+    check_disjoint(std::move(keys), "key");
+  }
+  for (const std::int32_t row : ask->rows) {
+    const auto found = std::ranges::find_if(problem.sequences, [row](const Span& s) {
+      return row >= s.query_begin && row - s.query_begin < s.query_count;
+    });
+    require(found != problem.sequences.end(), "attention: the weights of row {} are asked for, which no sequence has",
+            row);
+    require(ask->row_weights != nullptr && ask->row_stride >= found->key_count,
+            "attention: {} places a row cannot take the weights of {} keys", ask->row_stride, found->key_count);
+  }
+}
+
 void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
   check_problem(problem);
   check_scored(problem, inputs);
   check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
   check_rows("out", outputs.out, inputs.q.dtype, problem.heads, problem.d_value);
+  check_statistics(problem, outputs);
 }
 
 void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,

@@ -4,10 +4,13 @@
 /// up is rarely rescaled (as in FlashAttention-4, 2026).
 #include "attention/added_scores.h"
 #include "attention/dropout_mask.h"
+#include "attention/row_observer.h"
 #include "attention/tile.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
+
+#define RAPT_INLINE_LAMBDA __attribute__((always_inline))
 
 /// By how much, to base 2, scores may exceed the maximum they are relative to.
 constexpr double slack = 8;
@@ -36,12 +39,13 @@ struct Forward {
   Element* keys;     ///< [most_keys, depth]
   Element* values;   ///< [most_keys in elements, d_value]
   S* scores;         ///< [most_keys, group]
-  Element* weights;  ///< [most_keys in elements, group]: the scores' memory, unless weights are pairs
+  Element* weights;  ///< [most_keys in elements, group]: the scores' memory, unless both are needed
   S* sums;           ///< [groups, d_value, group]: weighted values so far
   S* maximum;        ///< [groups, group]: what the weights summed up so far are relative to, to base 2
   S* total;          ///< [groups, group]: the sum of these weights
   uint8_t* begun;    ///< [groups]: whether anything was summed up
   S* terms;          ///< [most_keys, group]: what is added to the scores
+  RowObserver<S> observer;
   DropoutMask<S> dropout;
   TileMask<S> mask;
 
@@ -52,13 +56,15 @@ struct Forward {
     keys = carver.take<Element>(round_up(most_keys, block) * ld_keys);
     values = carver.take<Element>(round_up(most_keys, step) / step * ld_values);
     scores = carver.take<S>(round_up(most_keys, step) * group);
+    const long depth_keys = round_up(most_keys, step) / step;
     weights =
-        step == 2 ? carver.take<Element>(round_up(most_keys, step) / step * group) : reinterpret_cast<Element*>(scores);
+        step == 2 || call.rows.any ? carver.take<Element>(depth_keys * group) : reinterpret_cast<Element*>(scores);
     sums = carver.take<S>(groups * call.d_value * group);
     maximum = carver.take<S>(groups * group);
     total = carver.take<S>(groups * group);
     begun = carver.take<uint8_t>(groups);
     if (modified) terms = carver.take<S>(most_keys * group);
+    if (call.rows.any) observer.carve(call, carver, rows);
     if (call.drop_below > 0) dropout.carve(carver);
   }
 
@@ -129,6 +135,9 @@ struct Forward {
     if (!any(grown)) return;
     const Vector<S> raised = grown ? highest : old;
     const Vector<S> factor = exp2(old - raised);
+    if (call.rows.any) {
+      observer.rescale(at.g * group + v * width, load(total + at.g * group + v * width), old - raised, factor);
+    }
     store(raised, m);
     store(load(total + at.g * group + v * width) * factor, total + at.g * group + v * width);
     S* sum = sums + at.g * call.d_value * group + v * width;
@@ -136,44 +145,41 @@ struct Forward {
   }
 
   /// The weight of key j of the tile in vector v, before and after dropout.
+  template <bool observed>
   RAPT_INLINE Vector<S> weight(long j, int v, Vector<S> shift, Vector<S>& sum) const {
     const Vector<S> p = exp2(load(scores + j * group + v * width) * scale - shift);
     sum += p;
+    if constexpr (observed) store(p, observer.plain + j * group + v * width);
     return call.drop_below > 0 ? (dropout.kept(call, j, v) ? p : Vector<S>{}) : p;
   }
 
-  /// From scores to weights.
-  template <int vectors>
-  void exponentiate(const Step& at) {
+  /// From scores to weights, which go to `result`.
+  template <int vectors, bool observed>
+  void exponentiate(const Step& at, Element* result) {
     Vector<S> shift[vectors], sum[vectors] = {};
     for (int v = 0; v < vectors; ++v) shift[v] = load(maximum + at.g * group + v * width);
+    const auto next = [&](long j, int v) RAPT_INLINE_LAMBDA { return weight<observed>(j, v, shift[v], sum[v]); };
     long j = 0;
-    if constexpr (step == 2) {
-      for (; j + 2 <= at.sight.keys; j += 2) {
+    for (; j + 2 <= at.sight.keys; j += 2) {
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-          const Vector<S> first = weight(j, v, shift[v], sum[v]);
-          const Vector<S> second = weight(j + 1, v, shift[v], sum[v]);
-          store(pair_up(first, second), weights + j / 2 * group + v * width);
+      for (int v = 0; v < vectors; ++v) {
+        const Vector<S> first = next(j, v);
+        const Vector<S> second = next(j + 1, v);
+        if constexpr (step == 2) {
+          store(pair_up(first, second), result + j / 2 * group + v * width);
+        } else {
+          store(first, result + j * group + v * width);
+          store(second, result + (j + 1) * group + v * width);
         }
       }
-      if (j < at.sight.keys) {
-        for (int v = 0; v < vectors; ++v) {
-          store(pair_up(weight(j, v, shift[v], sum[v]), Vector<S>{}), weights + j / 2 * group + v * width);
+    }
+    if (j < at.sight.keys) {
+      for (int v = 0; v < vectors; ++v) {
+        if constexpr (step == 2) {
+          store(pair_up(next(j, v), Vector<S>{}), result + j / 2 * group + v * width);
+        } else {
+          store(next(j, v), result + j * group + v * width);
         }
-      }
-    } else {
-      for (; j + 2 <= at.sight.keys; j += 2) {
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-          const Vector<S> first = weight(j, v, shift[v], sum[v]);
-          const Vector<S> second = weight(j + 1, v, shift[v], sum[v]);
-          store(first, weights + j * group + v * width);
-          store(second, weights + (j + 1) * group + v * width);
-        }
-      }
-      for (; j < at.sight.keys; ++j) {
-        for (int v = 0; v < vectors; ++v) store(weight(j, v, shift[v], sum[v]), weights + j * group + v * width);
       }
     }
     for (int v = 0; v < vectors; ++v) {
@@ -207,7 +213,13 @@ struct Forward {
     if (call.drop_below > 0) {
       dropout.draw(call, item, at.g * group, at.rows, at.first_key, at.sight.keys);
     }
-    exponentiate<vectors>(at);
+    if (call.rows.any) {
+      // The scores are still looked at afterwards.
+      exponentiate<vectors, true>(at, weights);
+      observer.template observe<vectors>(call, at.g * group, at.first_key, at.sight.keys, scores, scale, maximum);
+    } else {
+      exponentiate<vectors, false>(at, weights);
+    }
     add_values<vectors>(at);
     begun[at.g] = 1;
   }
@@ -241,6 +253,10 @@ struct Forward {
                                       begun[g] ? total[g * group + r] : S(0));
       factors[r] = static_cast<S>(call.keep_scale) * sum.factor;
       if (call.log_sum_exp != nullptr) static_cast<S*>(call.log_sum_exp)[statistic_index(call, row)] = sum.log_sum_exp;
+      if (call.rows.any) {
+        observer.write(call, row, g * group + r, maximum[g * group + r], begun[g] ? total[g * group + r] : S(0),
+                       sum.log_sum_exp, scale);
+      }
     }
     if (!begun[g]) clear(sums + g * call.d_value * group, call.d_value * group);
     unpack_group<T>(sums + g * call.d_value * group, factors, out.rows, out.count, call.d_value);
@@ -252,6 +268,7 @@ struct Forward {
       pack_group<T>(q.rows, q.count, call.d_key, queries + g * depth * group);
       begun[g] = 0;
     }
+    if (call.rows.any) observer.begin(call, item, rows);
     const KeyRange range = visible_range(call, item, item.first_query, item.first_query + item.queries);
     for (long key = range.begin; key < range.end; key += tile_keys) tile(key, at_most(tile_keys, range.end - key));
     for (long g = 0; g < groups; ++g) finish(g);

@@ -58,6 +58,21 @@ struct AddedScores {
   bool d_slopes = false;
 };
 
+/// What is asked about rows: as in Statistics.
+struct RowStatistics {
+  bool any = false;
+  float* maximum = nullptr;
+  std::int32_t* maximum_key = nullptr;
+  float* entropy = nullptr;
+  float* mean_distance = nullptr;
+  float* mass_on_first = nullptr;
+  float* mass_on_previous = nullptr;
+  float* mass_on_same = nullptr;
+  std::int32_t top = 0;
+  std::int32_t* top_keys = nullptr;
+  float* top_weights = nullptr;
+};
+
 /// What all work items of one call share. Operands a kernel has no use for are null. S is f64 for f64, else f32.
 struct Call {
   DType dtype = DType::f32;  ///< of all operands
@@ -78,21 +93,26 @@ struct Call {
   Operand q = {}, k = {}, v = {}, out = {};
   void* log_sum_exp = nullptr;  ///< [query tokens, heads] of S
   Operand d_out = {}, dq = {}, dk = {}, dv = {};
-  void* delta = nullptr;     ///< [query tokens, heads] of S: rowsum(d_out out)
-  std::int32_t shares = 1;   ///< of dq: items of a sequence that each see some of its keys
-  float* weights = nullptr;  ///< [query_count, key_count] of the one sequence
+  void* delta = nullptr;    ///< [query tokens, heads] of S: rowsum(d_out out)
+  std::int32_t shares = 1;  ///< of dq: items of a sequence that each see some of its keys
+  RowStatistics rows;
+  float* key_mass = nullptr;  ///< [key rows, heads]
+  std::int32_t bins = 0;      ///< of the pooled map
 };
 
 /// Computes items one after the other. An item writes nothing but its own results and uses nothing of its neighbours',
 /// so items may be split over calls and threads in any way.
 using Kernel = void(const Call& call, const Item* items, std::int64_t count);
 
-// forward_items writes out and log_sum_exp. decode_items computes the same for few rows, and of all heads: one pass
-// over the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of the parts. delta_items
-// writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's share of it, which
-// add_shares_items add up. weights_items writes weights, for one head.
-#define RAPT_ATTENTION_KERNELS \
-  forward_items, decode_items, merge_items, delta_items, backward_items, add_shares_items, weights_items
+// forward_items writes out, log_sum_exp and what is asked about rows. decode_items computes the same for few rows, and
+// of all heads: one pass over the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of
+// the parts. delta_items writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's share
+// of it, which add_shares_items add up. weights_items writes the rows of weights of one head to `partial`, [queries,
+// key_count]. tile_statistics_items writes key_mass for the item's keys and one head, and to `partial` its share of the
+// pooled map: [bins, bins that its keys touch].
+#define RAPT_ATTENTION_KERNELS                                                                            \
+  forward_items, decode_items, merge_items, delta_items, backward_items, add_shares_items, weights_items, \
+      tile_statistics_items
 namespace portable {
 Kernel RAPT_ATTENTION_KERNELS;
 }

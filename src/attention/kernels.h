@@ -9,7 +9,7 @@ namespace rapt::attention {
 
 /// The inner loops compiled for one instruction set.
 struct Kernels {
-  Kernel *forward, *decode, *merge, *delta, *backward, *add_shares, *weights;
+  Kernel *forward, *decode, *merge, *delta, *backward, *add_shares, *weights, *tile_statistics;
   int group_rows;  ///< attention rows of a tile in f32; half as many in f64
 };
 

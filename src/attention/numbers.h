@@ -115,7 +115,7 @@ RAPT_INLINE F32 exp2(F32 x) {
 }
 /// The double version calls the library lane by lane: it serves gradient checks.
 RAPT_INLINE F64 exp2(F64 x) {
-  F64 result;
+  F64 result = x;
   for (int i = 0; i < lanes / 2; ++i) result[i] = __builtin_exp2(x[i]);
   return result;
 }

@@ -35,7 +35,7 @@ struct Weights {
     const S shift = shift_of(static_cast<const S*>(call.log_sum_exp)[statistic_index(call, row)]);
     const RowTerms<S> terms(call, item, row);
     const Capped<S> capped(call);
-    float* result = call.weights + row.query * item.key_count + first_key;
+    float* result = static_cast<float*>(item.partial) + (first_row + r) * item.key_count + first_key;
     for (long j = 0; j < sight.keys; ++j) {
       if (sight.kind == 1 && ((mask.words[j / 32][r] >> (j % 32)) & 1) == 0) continue;
       const Vector<S> product = broadcast(scores[j * group + r]);
@@ -62,7 +62,7 @@ struct Weights {
   }
 
   void run() {
-    clear(call.weights + item.first_query * static_cast<long>(item.key_count), rows_of(item) * item.key_count);
+    clear(static_cast<float*>(item.partial), rows_of(item) * item.key_count);
     const KeyRange range = visible_range(call, item, item.first_query, item.first_query + item.queries);
     for (long row = 0; row < rows_of(item); row += group) {
       const RowPointers<const T, S> q(item, call.q, row, call.d_key);
