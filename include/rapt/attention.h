@@ -140,6 +140,8 @@ struct Gradients {
   void* sinks = nullptr;         ///< [heads]
   void* scale = nullptr;         ///< one number
   void* soft_cap = nullptr;      ///< one number
+  /// Not a gradient, but for nothing here: what Statistics::key_mass says, without its own pass.
+  float* key_mass = nullptr;
 };
 
 /// The gradients given d_out; weights are rebuilt from the outputs of the forward pass, nothing of quadratic size is

@@ -461,6 +461,7 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
   call.dq = operand(gradients.q);
   call.dk = operand(gradients.k);
   call.dv = operand(gradients.v);
+  call.key_mass = gradients.key_mass;
   const int count = threads_or_all(threads);
   const Items make(kernels, problem, inputs.q.dtype, count);
 

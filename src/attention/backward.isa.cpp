@@ -64,6 +64,7 @@ struct Backward {
   S* d_queries;  ///< [all groups, d_key, group]
   S* terms;      ///< [most_keys, group]: what is added to the scores of one group
   S* d_terms;    ///< [most_keys, group]: its gradient
+  S* received;   ///< [most_keys, group]: sums of weights, lane by lane
   Vector<S> d_scale = {};
   Vector<S> d_soft_cap = {};
   DropoutMask<S> dropout;
@@ -93,6 +94,7 @@ struct Backward {
     d_scores = carver.take<Element>(padded_keys * ld_rows());
     d_score_keys = step == 2 ? carver.take<Element>(padded_keys / step * group) : nullptr;
     d_queries = item.partial != nullptr ? static_cast<S*>(item.partial) : carver.take<S>(groups() * d_key * group);
+    if (call.key_mass != nullptr) received = carver.take<S>(most_keys * group);
     if (modified) terms = carver.take<S>(most_keys * group);
     if (modified) d_terms = carver.take<S>(most_keys * group);
     if (call.drop_below > 0) dropout.carve(carver);
@@ -138,6 +140,7 @@ struct Backward {
                                    : product * static_cast<S>(call.scale * log2_of_e) - row_shift;
     Vector<S> p = exp2(exponent);
     if (sight.kind == 1) p = mask(j, v) ? p : Vector<S>{};
+    if (call.key_mass != nullptr) store(load(received + place) + p, received + place);
     Vector<S> kept = p;
     Vector<S> d_weight = load(d_weights + place);
     if (call.drop_below > 0) {
@@ -223,6 +226,7 @@ struct Backward {
     const long present = at_most(group, rows - all_row - first_row);
     if (modified) fill_terms(call, item, all_row + first_row, present, first_key, sight.keys, terms);
     differentiate_group<vectors>(sight, masks[first_row / group], first_row);
+    if (call.key_mass != nullptr && !lanes_keep_heads()) add_received(all_row + first_row, first_key, sight.keys);
     if (modified) add_term_gradients(call, item, all_row + first_row, present, first_key, sight.keys, d_terms);
     add_product<T, vectors, true>({.a = key_depths,
                                    .lda = step == 2 ? ld_key : ld_depth_key,
@@ -278,7 +282,29 @@ struct Backward {
     add_over_rows(d_scores, query_rows, ld_key, d_keys, ld_key, most, count, d_key);
   }
 
+  /// Whether a lane stands for the same head in every group.
+  bool lanes_keep_heads() const {
+    return group % item.heads == 0;
+  }
+
+  /// Brings what the keys received in a group that begins at row `row` to key_mass.
+  void add_received(long row, long first_key, long count) {
+    for (long j = 0; j < count; ++j) {
+      float* const mass = call.key_mass + (item.key_begin + first_key + j) * call.heads + item.head;
+      for (long lane = 0; lane < group; ++lane) {
+        mass[(row + lane) % item.heads] += static_cast<float>(received[j * group + lane]);
+      }
+    }
+    clear(received, count * group);
+  }
+
   void keys_step(long first_key, long count) {
+    if (call.key_mass != nullptr) {
+      clear(received, count * group);
+      for (long j = 0; j < count; ++j) {
+        clear(call.key_mass + (item.key_begin + first_key + j) * call.heads + item.head, item.heads);
+      }
+    }
     pack_keys<T>(call, item, call.k, first_key, count, d_key, keys, ld_depth_key);
     pack_keys<T>(call, item, call.v, first_key, count, d_value, values, ld_depth_value);
     if (step == 2) pack_values<T>(call, item, call.k, first_key, count, d_key, key_depths, ld_key);
@@ -287,6 +313,7 @@ struct Backward {
     for (long row = 0; row < rows; row += row_tile) {
       rows_step(row, at_most(row_tile, rows - row), first_key, count);
     }
+    if (call.key_mass != nullptr && lanes_keep_heads()) add_received(0, first_key, count);
     for (long j = 0; j < count; ++j) {
       const long token = item.key_begin + first_key + j;
       unpack_row(d_keys + j * ld_key, d_key, element<T>(call.dk, token, item.kv_head, d_key));

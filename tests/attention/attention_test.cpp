@@ -75,6 +75,7 @@ const std::vector<Shape>& shapes() {
       {"narrow heads", {{24, 19}, {33, 9}}, 4, 4, 32, 32},
       {"edges of chunks", {{63, 63}, {64, 64}, {65, 65}, {129, 127}}, 2, 1, 48, 48},
       {"prime lengths", {{113, 203}, {203, 113}, {1, 203}, {113, 1}}, 2, 2, 17, 33},
+      {"far from powers of two", {{1023, 203}}, 1, 1, 24, 40},
       {"edges of tiles", {{3, 511}, {4, 512}, {5, 513}, {2, 1030}}, 2, 2, 32, 24},
       {"several tiles both ways", {{600, 700}}, 1, 1, 20, 12},
       {"many keys for few queries", {{3, 2500}}, 1, 1, 64, 64},
@@ -525,6 +526,38 @@ TEST(Attention, SequencesMayShareKeys) {
   Trial<float> run(shared);
   run.forward();
   EXPECT_LE(distance(run.out.values(), reference(run.rounded()).out), 2e-6 * largest(shared.v));
+}
+
+// What is promised of long sequences.
+
+TEST(Attention, SixtyFourThousandKeysAreAsExact) {
+  for (const int queries : {1, 9}) {  // by rows, and by tiles
+    Example e{.sequences = {{0, queries, 0, 65536}}, .d_key = 32, .d_value = 16, .scale = 0.25};
+    e.fill(12);
+    // A long tail: most of the weight is spread thin.
+    for (std::size_t i = 0; i < e.q.size(); ++i) e.q[i] *= i % 2 == 0 ? 1 : 0.1;
+    Trial<float> run(e);
+    const Example rounded = run.rounded();
+    const Reference expected = reference(rounded);
+    run.forward();
+    EXPECT_LE(distance(run.out.values(), expected.out), 2e-6 * largest(e.v));
+    EXPECT_LE(log_sum_exp_error(run.log_sum_exp, expected.log_sum_exp), 2e-6);
+  }
+}
+
+TEST(Attention, TwoHundredRunsGiveTheSameBits) {
+  Example e = example_of({"", {{70, 300}, {1, 1100}, {33, 33}}, 4, 2, 20, 12}, true, 0);
+  Trial<bf16> expected(e, kernels::isa(), 1);
+  expected.forward().backward();
+  for (int i = 0; i < 200; ++i) {
+    Trial<bf16> run(e, kernels::isa(), 1 + i % 5);
+    run.forward().backward();
+    ASSERT_TRUE(same_bits(run.out.data, expected.out.data));
+    ASSERT_TRUE(same_bits(run.log_sum_exp, expected.log_sum_exp));
+    ASSERT_TRUE(same_bits(run.dq.data, expected.dq.data));
+    ASSERT_TRUE(same_bits(run.dk.data, expected.dk.data));
+    ASSERT_TRUE(same_bits(run.dv.data, expected.dv.data));
+  }
 }
 
 // Dropout.

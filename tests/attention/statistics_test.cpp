@@ -223,6 +223,23 @@ TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
   }
 }
 
+TEST(AttentionStatistics, TheBackwardPassSaysWhatKeysReceived) {
+  for (const Example& e : examples()) {
+    Trial<float> run(e);
+    Asked asked(e);
+    const Statistics request{.key_mass = asked.key_mass.data()};
+    Outputs outputs = run.outputs();
+    outputs.statistics = &request;
+    forward(run.problem(), run.inputs(), outputs);
+    std::vector<float> found(asked.key_mass.size(), 77);
+    backward(run.problem(), run.inputs(), run.outputs(), run.d_out.rows(),
+             {.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows(), .key_mass = found.data()});
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      ASSERT_NEAR(found[i], asked.key_mass[i], 1e-5 * std::max(1.0f, asked.key_mass[i]));
+    }
+  }
+}
+
 TEST(AttentionStatistics, RefuseWhatHasNoPlace) {
   const Example e = example_of({{5, 9}}, 2, 1, Visibility::full());
   Trial<float> run(e);
