@@ -308,6 +308,7 @@ void differentiate_queries(Work<S>& w, long head) {
   load_queries(w.call, w.item, w.chunk, head, w.b);
   load_rows(query_rows(w.call, w.item, w.chunk, w.call.d_out, head, w.call.d_value), w.chunk.queries, w.call.d_value,
             S(1), w.g.d_out, w.b.ld_value);
+  prefetch_query_gradients(w.call, w.item, w.chunk, head + 1);
   const Triangle<S> triangle = triangle_of(w.call, w.item, w.b, head);
   double slope = 0;
   if (has_keys) {
@@ -330,6 +331,7 @@ template <typename S>
 void prepare_chunk(const Call& call, const Item& item, const Step& step) {
   Work<S> w(call, item, step);
   const Chunk& chunk = step.chunk;
+  prefetch_gradients(call, item, chunk);
   if (chunk.keys > 0) {
     load_keys(call, item, chunk, w.b, true);
     load_values(call, item, chunk, w.b);

@@ -273,6 +273,36 @@ RAPT_INLINE Stored query_rows(const Call& call, const Item& item, const Chunk& c
   return stored(call.dtype, operand, item.query_begin + chunk.first_query, item.head + head, d);
 }
 
+// Rows of a head lie too far apart for the processor to guess what comes next.
+
+/// Begins to fetch the keys and values of the chunk at `first_key`, if there is one.
+RAPT_INLINE void prefetch_keys(const Call& call, const Item& item, long first_key) {
+  if (first_key < 0) return;
+  const Chunk at{static_cast<int32_t>(first_key), 0, 0, 0, 0};
+  const long keys = at_most(chunk_tokens, item.key_count - first_key);
+  prefetch_rows(key_rows(call, item, at, call.k, call.d_key), keys, call.d_key, false);
+  prefetch_rows(key_rows(call, item, at, call.v, call.d_value), keys, call.d_value, false);
+}
+/// The same for one operand of head `head` of the item, if there is one.
+RAPT_INLINE void prefetch_queries(const Call& call, const Item& item, const Chunk& chunk, const Operand& operand,
+                                  long head, long d, bool write) {
+  if (head < item.heads) prefetch_rows(query_rows(call, item, chunk, operand, head, d), chunk.queries, d, write);
+}
+
+/// Begins to fetch what the backward pass reads and writes of a head's queries.
+RAPT_INLINE void prefetch_query_gradients(const Call& call, const Item& item, const Chunk& chunk, long head) {
+  prefetch_queries(call, item, chunk, call.q, head, call.d_key, false);
+  prefetch_queries(call, item, chunk, call.d_out, head, call.d_value, false);
+  prefetch_queries(call, item, chunk, call.dq, head, call.d_key, true);
+}
+/// ... and of a chunk, and the keys of the one before it.
+RAPT_INLINE void prefetch_gradients(const Call& call, const Item& item, const Chunk& chunk) {
+  prefetch_query_gradients(call, item, chunk, 0);
+  prefetch_keys(call, item, long{chunk.first_key} - chunk_tokens);
+  prefetch_rows(key_rows(call, item, chunk, call.dk, call.d_key), chunk.keys, call.d_key, true);
+  prefetch_rows(key_rows(call, item, chunk, call.dv, call.d_value), chunk.keys, call.d_value, true);
+}
+
 // Decays.
 
 /// The table of powers for head `head` of the item.

@@ -176,6 +176,7 @@ void differentiate_queries(Work<S>& w, long head) {
     load_queries(w.call, w.item, w.chunk, head, w.b);
     load_rows(query_rows(w.call, w.item, w.chunk, w.call.d_out, head, w.call.d_value), w.chunk.queries, w.call.d_value,
               S(1), w.g.d_out, w.b.ld_value);
+    prefetch_query_gradients(w.call, w.item, w.chunk, head + 1);
     differentiate_chunk(w);
     if (w.before.sums != nullptr) differentiate_read(w, head);
   } else {
@@ -205,6 +206,7 @@ void prepare_keys(Work<S>& w) {
 template <typename S>
 void prepare_chunk(const Call& call, const Item& item, const Step& step) {
   Work<S> w(call, item, step);
+  prefetch_gradients(call, item, step.chunk);
   if (step.chunk.keys > 0) prepare_keys(w);
   if (step.chunk.queries == 0) return;
   for (long head = 0; head < item.heads; ++head) differentiate_queries(w, head);

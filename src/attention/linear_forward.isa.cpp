@@ -39,10 +39,18 @@ void add_up(const Call& call, const Item& item, const Chunk& chunk, Buffers<S>& 
   }
 }
 
+void prefetch_head(const Call& call, const Item& item, const Chunk& chunk, long head) {
+  prefetch_queries(call, item, chunk, call.q, head, call.d_key, false);
+  prefetch_queries(call, item, chunk, call.out, head, call.d_value, true);
+}
+
 template <typename S>
 void prepare_chunk(const Call& call, const Item& item, const Step& step) {
   if (step.chunk.keys == 0) return;
+  // (The backward pass calls this for its states, without an output.)
+  if (call.out.data != nullptr) prefetch_head(call, item, step.chunk, 0);
   Buffers<S> b = buffers_of<S>(call, item, step);
+  prefetch_keys(call, item, step.chunk.first_key + step.chunk.keys);
   load_keys(call, item, step.chunk, b, false);
   load_values(call, item, step.chunk, b);
   if (call.delta) {
@@ -176,6 +184,7 @@ void output_head(const Call& call, const Item& item, const Step& step, Buffers<S
     return store_rows(b.sums, b.ld_value, chunk.queries, call.d_value, nullptr, S(1), out);
   }
   load_queries(call, item, chunk, head, b);
+  prefetch_head(call, item, chunk, head + 1);
   if (chunk.keys > 0) read_chunk(call, item, chunk, b, head);
   if (before.sums != nullptr) read_state(call, chunk, b, before);
   if (call.normalised) invert(b.denominators, chunk.queries);
@@ -226,9 +235,13 @@ void export_any(const Call& call, const Item& item, const void* from, S* to) {
     const Stored rows{scalar_type<S>, to, call.d_value};
     store_rows(state.sums, ld, call.width, call.d_value, nullptr, S(1), rows);
     to += long{call.width} * call.d_value;
-    for (const S* part : {static_cast<const S*>(state.norm), static_cast<const S*>(state.top)}) {
+    for (const S* part : {state.norm, state.top}) {
       if (part == nullptr) continue;
       memcpy(to, part, sizeof(S) * static_cast<unsigned long>(call.width));
+      // Where nothing was seen, the caller's state is zeros.
+      for (long f = 0; f < call.width; ++f) {
+        if (state.norm[f] == 0) to[f] = 0;
+      }
       to += call.width;
     }
   }

@@ -60,4 +60,7 @@ void store_rows(const float* matrix, long ld, long rows, long d, const float* fa
 void store_rows(const double* matrix, long ld, long rows, long d, const double* factors, double factor,
                 const Stored& result);
 
+/// Begins to fetch rows that will be read, or written.
+void prefetch_rows(const Stored& rows, long count, long d, bool write);
+
 }  // namespace rapt::attention::linear::RAPT_ISA

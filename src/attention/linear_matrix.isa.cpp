@@ -208,4 +208,12 @@ void store_rows(const double* matrix, long ld, long rows, long d, const double* 
   store_all<double>(matrix, ld, rows, d, factors, factor, result);
 }
 
+void prefetch_rows(const Stored& rows, long count, long d, bool write) {
+  const long size = rows.dtype == DType::bf16 ? 2 : rows.dtype == DType::f32 ? 4 : 8;
+  for (long j = 0; j < count; ++j) {
+    const char* row = static_cast<const char*>(rows.data) + j * rows.stride * size;
+    for (long i = 0; i < d * size; i += 64) write ? __builtin_prefetch(row + i, 1) : __builtin_prefetch(row + i, 0);
+  }
+}
+
 }  // namespace rapt::attention::linear::RAPT_ISA

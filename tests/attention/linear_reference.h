@@ -257,8 +257,13 @@ inline double product(const double* a, const double* b, int count) {
   return result;
 }
 
-/// phi(x), of favor relative to e^shift.
+inline bool is_normalised(const Example& e) {
+  return e.kind == Kind::elu_plus_one || e.kind == Kind::relu || e.kind == Kind::favor;
+}
+
+/// phi(x), of favor relative to e^shift; x itself for retention.
 inline std::vector<double> features_of(const Example& e, const double* x, double shift) {
+  if (!is_normalised(e)) return {x, x + e.d_key};
   std::vector<double> result;
   if (e.kind == Kind::favor) {
     const RandomFeatures::Directions& w = *e.features.directions();
@@ -274,30 +279,26 @@ inline std::vector<double> features_of(const Example& e, const double* x, double
   return result;
 }
 
-inline bool is_normalised(const Example& e) {
-  return e.kind == Kind::elu_plus_one || e.kind == Kind::relu || e.kind == Kind::favor;
-}
-
-/// The weights of one query of one head for all keys of its sequence; not for the delta rule.
-inline std::vector<double> reference_weights(const Example& e, const Span& s, int i, int head) {
-  const int visible = e.visible(s, i);
-  std::vector<double> weights(static_cast<std::size_t>(s.key_count), 0.0);
-  std::vector<double> phi_q;
-  if (is_normalised(e)) phi_q = features_of(e, e.query(s, i, head), 0);
-  double sum = 0;
-  for (int j = 0; j < visible; ++j) {
-    double& weight = weights[static_cast<std::size_t>(j)];
-    if (is_normalised(e)) {
-      const std::vector<double> phi_k = features_of(e, e.key(s, j, head), 0);
-      weight = product(phi_q.data(), phi_k.data(), static_cast<int>(phi_q.size()));
-    } else {
-      const double decay = std::pow(e.decays[static_cast<std::size_t>(head)], visible - 1 - j);
-      weight = e.scale * decay * product(e.query(s, i, head), e.key(s, j, head), e.d_key);
+/// The weights of one head of one sequence, [queries, keys]; not for the delta rule.
+inline std::vector<double> reference_weights(const Example& e, const Span& s, int head) {
+  std::vector<std::vector<double>> phi_k;
+  for (int j = 0; j < s.key_count; ++j) phi_k.push_back(features_of(e, e.key(s, j, head), 0));
+  std::vector<double> weights;
+  for (int i = 0; i < s.query_count; ++i) {
+    const std::vector<double> phi_q = features_of(e, e.query(s, i, head), 0);
+    const int visible = e.visible(s, i);
+    double sum = 0;
+    for (int j = 0; j < visible; ++j) {
+      double weight = product(phi_q.data(), phi_k[static_cast<std::size_t>(j)].data(), static_cast<int>(phi_q.size()));
+      if (!is_normalised(e)) weight *= e.scale * std::pow(e.decays[static_cast<std::size_t>(head)], visible - 1 - j);
+      sum += weight;
+      weights.push_back(weight);
     }
-    sum += weight;
-  }
-  if (is_normalised(e)) {
-    for (double& weight : weights) weight = sum == 0 ? 0 : weight / sum;
+    weights.resize(static_cast<std::size_t>(i + 1) * static_cast<std::size_t>(s.key_count));
+    if (!is_normalised(e)) continue;
+    for (auto weight = weights.end() - s.key_count; weight != weights.end(); ++weight) {
+      *weight = sum == 0 ? 0 : *weight / sum;
+    }
   }
   return weights;
 }
@@ -329,13 +330,14 @@ inline std::vector<double> reference_delta(const Example& e, const Span& s, int 
 
 inline std::vector<double> reference_sums(const Example& e, const Span& s, int head) {
   std::vector<double> out;
+  const std::vector<double> weights = reference_weights(e, s, head);
   for (int i = 0; i < s.query_count; ++i) {
-    const std::vector<double> weights = reference_weights(e, s, i, head);
-    for (int c = 0; c < e.d_value; ++c) {
-      double sum = 0;
-      for (int j = 0; j < s.key_count; ++j) sum += weights[static_cast<std::size_t>(j)] * e.value(s, j, head)[c];
-      out.push_back(sum);
+    std::vector<double> sums(static_cast<std::size_t>(e.d_value));
+    for (int j = 0; j < s.key_count; ++j) {
+      const double weight = weights[static_cast<std::size_t>(i * s.key_count + j)];
+      for (int c = 0; c < e.d_value; ++c) sums[static_cast<std::size_t>(c)] += weight * e.value(s, j, head)[c];
     }
+    out.insert(out.end(), sums.begin(), sums.end());
   }
   return out;
 }
