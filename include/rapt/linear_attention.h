@@ -44,8 +44,10 @@ struct LinearForm {
     /// The same with phi(x) = max(x, 0).
     relu,
     /// The same with phi(x)_f = exp(w_f.x - |x|^2 / 2) for the random directions w_f: an estimate of softmax attention
-    /// with Problem::scale (Choromanski et al. 2021, FAVOR+). Exponents are taken relative to their maxima, for keys
-    /// per direction, which cancel in the quotient.
+    /// with LinearProblem::scale (Choromanski et al. 2021, FAVOR+). Exponents are taken relative to their maxima, for
+    /// keys per direction, which cancel in the quotient. What a causal query sees counts as nothing beside keys up to
+    /// 63 later whose exponents are 87 larger in the same direction (708 in f64); queries and keys of moderate length,
+    /// for which alone the estimate is a good one, are far from that.
     favor,
     /// out_i = scale * sum_j decay^(distance of i from j) (q_i.k_j) v_j over preceding keys (Sun et al., "Retentive
     /// Network", 2023).

@@ -5,7 +5,7 @@
 /// With dO and R the gradients of out and of the state after:
 ///   dU = (D Q K^T)^T dO + t K R,  dY = (1 + L)^-T dU,  dL = -dY U^T,  dP = -b g dY,  dV = b dY,
 ///   R before = g_n R + (g Q)^T dO + K^T dP.
-#include "attention/linear_chunk.h"
+#include "attention/linear_delta.h"
 #include "attention/linear_steps.h"
 
 namespace rapt::attention::linear::RAPT_ISA {

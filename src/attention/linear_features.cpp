@@ -1,5 +1,6 @@
 #include "attention/linear_features.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 

@@ -1,8 +1,8 @@
 /// Forward pass of the linear forms by chunks. With phi(Q), phi(K) the features of a chunk, V its values, S the state
 /// before it, G the triangle of decays within it and a, b the decays from before it and up to its end:
 ///   out = (G phi(Q) phi(K)^T) V + a phi(Q) S,   S after = (all of a) S + phi(K)^T (b V).
-/// The delta rule is the same with V replaced by what it writes (linear_chunk.h: write_news).
-#include "attention/linear_chunk.h"
+/// The delta rule is the same with V replaced by what it writes (linear_delta.h: write_news).
+#include "attention/linear_delta.h"
 #include "attention/linear_steps.h"
 
 namespace rapt::attention::linear::RAPT_ISA {

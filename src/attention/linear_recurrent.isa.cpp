@@ -1,5 +1,5 @@
 /// The linear forms token by token, on states in the layout of the caller: for decoding.
-#include "attention/linear_chunk.h"
+#include "attention/linear_delta.h"
 #include "attention/linear_steps.h"
 
 namespace rapt::attention::linear::RAPT_ISA {
