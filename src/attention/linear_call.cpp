@@ -76,7 +76,6 @@ PreparedCall::PreparedCall(const Kernels& inner_loops, const LinearProblem& prob
           .decayed = retention,
           .delta = form.kind == Kind::gated_delta,
           .causal = form.causal,
-          .heads = problem.heads,
           .d_key = problem.d_key,
           .d_value = problem.d_value,
           .width = static_cast<std::int32_t>(features_of(problem)),

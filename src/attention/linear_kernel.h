@@ -43,7 +43,6 @@ struct Call {
   bool decayed = false;     ///< retention: every head has its decay, and its state
   bool delta = false;       ///< the gated delta rule
   bool causal = true;
-  std::int32_t heads = 1;
   std::int32_t d_key = 0, d_value = 0;
   std::int32_t width = 0;  ///< features: rows of the state
   double query_scale = 1;  ///< q and k are multiplied by these when they are loaded
