@@ -3,6 +3,7 @@
 namespace rapt::ops {
 
 Dropout draw_dropout(Context& ctx, float probability) {
+  probability *= ctx.dropout_share;
   if (ctx.tape == nullptr || !(probability > 0)) return {};
   return {.probability = probability, .key = ctx.random.next()};
 }

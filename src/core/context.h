@@ -45,6 +45,8 @@ class Context {
   Arena arena;
   Random random;
   DType compute;
+  /// What dropout probabilities are multiplied by: training may begin with less than the model's.
+  float dropout_share = 1;
   Tape* tape = nullptr;
   Trace* trace = nullptr;
 

@@ -79,6 +79,7 @@ struct Recipe {
   ScheduleOptions schedule{};
   double clip = 0;  ///< largest norm of the gradient; 0: no limit
   double label_smoothing = 0;
+  std::int64_t dropout_warmup = 0;  ///< steps over which dropout rises from 0 to the model's
   Precision precision = Precision::f32;
   std::uint64_t seed = 1;  ///< of the first weights, of dropout and of the order of the corpus
   Limits limits{};

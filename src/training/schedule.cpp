@@ -39,6 +39,10 @@ double cooldown(double fraction, double progress) {
   return left < fraction ? left / fraction : 1.0;
 }
 
+double dropout_share(std::int64_t warmup, std::int64_t step) {
+  return step < warmup ? static_cast<double>(step) / static_cast<double>(warmup) : 1.0;
+}
+
 void check(const ScheduleOptions& options) {
   require(options.learning_rate > 0 && std::isfinite(options.learning_rate),
           "--learning-rate is {}; it must be a positive number", options.learning_rate);

@@ -27,6 +27,11 @@ double learning_rate(const ScheduleOptions& options, std::int64_t step);
 /// progress: the part of the run that is over, in [0, 1]. Lets a run of limited time end annealed.
 double cooldown(double fraction, double progress);
 
+/// What multiplies dropout at a step (counted from 1): it rises linearly from 0 over the first `warmup` steps. A small
+/// model with much dropout otherwise takes very long to find out what to attend to (Morerio et al., "Curriculum
+/// Dropout", 2017).
+double dropout_share(std::int64_t warmup, std::int64_t step);
+
 /// Throws Error, naming the option, for numbers that make no schedule (negative rates, a cosine that ends before the
 /// warm-up does).
 void check(const ScheduleOptions& options);

@@ -145,6 +145,7 @@ void Trainer::compute(const std::vector<Batch>& batches, StepRecord& record) {
     record.source_tokens += batch.source.sequences.tokens();
   }
   const double tokens = static_cast<double>(record.target_tokens);
+  parts_.ctx.dropout_share = static_cast<float>(dropout_share(recipe_.dropout_warmup, state_.step + 1));
   for (std::size_t i = 0; i < batches.size(); ++i) {
     parts_.ctx.random.start_step(static_cast<std::uint64_t>(state_.step) * batches.size() + i);
     Recording recording(parts_.ctx);

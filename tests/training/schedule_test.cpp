@@ -24,6 +24,13 @@ TEST(Schedule, InverseSqrtIsThePapersFormula) {
   }
 }
 
+TEST(Schedule, DropoutRisesToItsValue) {
+  EXPECT_EQ(dropout_share(0, 1), 1);
+  EXPECT_EQ(dropout_share(4, 1), 0.25);
+  EXPECT_EQ(dropout_share(4, 4), 1);
+  EXPECT_EQ(dropout_share(4, 1000), 1);
+}
+
 TEST(Schedule, CosineRisesFallsAndStays) {
   const ScheduleOptions options{.kind = ScheduleKind::cosine,
                                 .learning_rate = 1e-3,
