@@ -52,7 +52,7 @@ TEST(Progress, WritesPlainLines) {
   EXPECT_NE(text.find("model: 2,600,000 parameters; recipe tiny, 2 threads; this machine multiplies at 400 GFLOP/s"),
             std::string::npos)
       << text;
-  EXPECT_NE(text.find("\nstep 50/8000  epoch 3  loss 4.5000  ppl 50  lr 0.00125  1,000 tok/s  100 GFLOP/s (25 %)  "
+  EXPECT_NE(text.find("\nstep 50/8600  epoch 3  loss 4.5000  ppl 50  lr 0.00125  1,000 tok/s  100 GFLOP/s (25 %)  "
                       "5:00 left\n"),
             std::string::npos)
       << text;
