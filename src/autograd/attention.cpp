@@ -76,8 +76,7 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
     problem.sequences = spans;
     OperandGradients gradients;
     const attention::Gradients to{.q = gradients.rows(c, q), .k = gradients.rows(c, k), .v = gradients.rows(c, v)};
-    const attention::Outputs saved{.out = rows_of(out.value(), 0),
-                                   .log_sum_exp = const_cast<void*>(log_sum_exp.raw())};
+    const attention::Outputs saved{.out = rows_of(out.value(), 0), .log_sum_exp = const_cast<void*>(log_sum_exp.raw())};
     attention::backward(problem, {rows_of(q), rows_of(k), rows_of(v)}, saved, rows_of(d_out, 0), to, c.threads());
     gradients.add(c);
   });
