@@ -15,8 +15,8 @@ void AttentionCapture::attention(const Context& ctx, const TracedAttention& trac
     const auto size = static_cast<std::size_t>(map.queries) * static_cast<std::size_t>(map.keys);
     map.weights.resize(static_cast<std::size_t>(map.heads) * size);
     for (int head = 0; head < map.heads; ++head) {
-      attention::weights(ctx, traced.problem, traced.q, traced.k, traced.log_sum_exp, sequence, head,
-                         std::span(map.weights).subspan(static_cast<std::size_t>(head) * size, size));
+      attention::weights(traced.problem, traced.inputs, traced.log_sum_exp, sequence, head,
+                         std::span(map.weights).subspan(static_cast<std::size_t>(head) * size, size), ctx.threads());
     }
     captured_.push_back(std::move(map));
     ++sequence;

@@ -1,7 +1,7 @@
-/// The random numbers of dropout on attention weights, a block of rows at a time. Included by *.isa.cpp only.
+/// The random numbers of dropout on attention weights, a group of rows at a time. Included by *.isa.cpp only.
 #pragma once
 
-#include "attention/blocks.h"
+#include "attention/tile.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
@@ -22,7 +22,7 @@ RAPT_INLINE U64 multiply_low(U64 a, uint32_t b) {
 }
 
 /// Philox 4x32-10 (core/random.h), a counter in each lane. Words are the lower halves of the lanes: what products leave
-/// in the upper halves is ignored by the next round and cut off at the end.
+/// in the upper halves is ignored by the next round and by the reader.
 RAPT_INLINE void philox(const uint32_t* key, U64 (&c)[4]) {
   uint32_t k0 = key[0];
   uint32_t k1 = key[1];
@@ -38,81 +38,48 @@ RAPT_INLINE void philox(const uint32_t* key, U64 (&c)[4]) {
   }
 }
 
-/// Buffers for the random numbers of `rows` rows and `keys` keys.
+/// Which weights of a tile are kept. The counter (key index / 8, query token, head, "attn") gives eight consecutive
+/// keys of one weight row their 16 bits each, word by word, lower half first. The layout is the same for every
+/// instruction set, tile and neighbour.
+template <typename S>
 struct DropoutMask {
-  uint64_t* octet = nullptr;
-  uint64_t* token = nullptr;
-  uint64_t* head = nullptr;
-  uint16_t* random = nullptr;  ///< [rows, keys rounded up to 8]
-  long stride = 0;             ///< of random
+  uint32_t* words = nullptr;  ///< [keys / 2, group_rows]: the numbers of keys 2 i (lower half) and 2 i + 1
 
-  void carve(Carver& carver, long rows, long keys) {
-    const long count = rows * ((keys + 7) / 8) + 2 * counters_per_vector;
-    octet = carver.take<uint64_t>(count);
-    token = carver.take<uint64_t>(count);
-    head = carver.take<uint64_t>(count);
-    random = carver.take<uint16_t>(count * 8);
-  }
+  void carve(Carver& carver) { words = carver.take<uint32_t>(tile_keys / 2 * group_rows<S>); }
 
-  /// Draws for rows [row, row + rows) of the item and the first `keys` keys from `first_key` (a multiple of 8) on. The
-  /// counter (key index / 8, query token, head, "attn") gives eight consecutive keys of one weight row their 16 bits
-  /// each, word by word, lower half first. The layout is the same for every instruction set, tile and neighbour.
-  void draw(const Call& call, const Item& item, long row, long rows, long first_key, long keys) {
-    const long octets = (keys + 7) / 8;
-    stride = octets * 8;
-    fill_counters(item, row, rows, first_key / 8, octets);
-    for (long i = 0; i < rows * octets; i += counters_per_vector) {
-      U64 c[4];
-      memcpy(&c[0], octet + i, sizeof c[0]);
-      memcpy(&c[1], token + i, sizeof c[1]);
-      memcpy(&c[2], head + i, sizeof c[2]);
-      c[3] = U64{} + static_cast<uint64_t>(0x6174746eu);
-      philox(call.random_key, c);
-      store_words(c, random + i * 8);
+  /// Draws for the rows [first_row, first_row + rows) of the item and `keys` keys from `first_key` (a multiple of 8)
+  /// on.
+  void draw(const Call& call, const Item& item, long first_row, long rows, long first_key, long keys) {
+    uint64_t tokens[group_rows<S>], heads[group_rows<S>];
+    for (long r = 0; r < group_rows<S>; ++r) {
+      const Row row = row_of(item, first_row + (r < rows ? r : 0));
+      tokens[r] = static_cast<uint64_t>(row.token);
+      heads[r] = static_cast<uint64_t>(row.head);
     }
-  }
-
-  /// Which of the weights of row `row` of the block at key `key` and its neighbours are kept.
-  template <typename S>
-  RAPT_INLINE Mask<S> kept(const Call& call, long row, long key) const {
-    typedef uint16_t Bits __attribute__((vector_size(Simd<S>::width * 2)));
-    Bits bits;
-    memcpy(&bits, random + row * stride + key, sizeof bits);
-    return __builtin_convertvector(bits, Mask<S>) >= static_cast<int32_t>(call.drop_below);
-  }
-
- private:
-  /// Lays the counters of all rows end to end, so that short rows leave no lanes idle. Whole vectors are stored: what
-  /// goes over the end of a row is overwritten by the next.
-  void fill_counters(const Item& item, long row, long rows, long first_octet, long octets) {
-    U64 index;
-    for (int i = 0; i < counters_per_vector; ++i) index[i] = static_cast<uint64_t>(i);
-    for (long r = 0; r < rows; ++r) {
-      const Row at = row_of(item, row + r);
-      for (long i = 0; i < octets; i += counters_per_vector) {
-        const U64 octet_index = index + static_cast<uint64_t>(first_octet + i);
-        const U64 tokens = U64{} + static_cast<uint64_t>(at.token);
-        const U64 heads = U64{} + static_cast<uint64_t>(at.head);
-        memcpy(octet + r * octets + i, &octet_index, sizeof octet_index);
-        memcpy(token + r * octets + i, &tokens, sizeof tokens);
-        memcpy(head + r * octets + i, &heads, sizeof heads);
+    for (long octet = 0; octet < (keys + 7) / 8; ++octet) {
+      for (long r = 0; r < rows; r += counters_per_vector) {
+        U64 c[4] = {
+            U64{} + static_cast<uint64_t>(first_key / 8 + octet), {}, {}, U64{} + static_cast<uint64_t>(0x6174746eu)};
+        memcpy(&c[1], tokens + r, sizeof c[1]);
+        memcpy(&c[2], heads + r, sizeof c[2]);
+        philox(call.random_key, c);
+        for (int word = 0; word < 4; ++word) {
+          typedef uint32_t Half __attribute__((vector_size(counters_per_vector * 4)));
+          const Half low = __builtin_convertvector(c[word], Half);
+          memcpy(words + (octet * 4 + word) * group_rows<S> + r, &low, sizeof low);
+        }
       }
     }
   }
 
-  /// Stores the four words of each counter side by side.
-  RAPT_INLINE static void store_words(const U64 (&c)[4], uint16_t* result) {
-    const U64 first = (c[0] & 0xffffffffu) | (c[1] << 32);
-    const U64 second = (c[2] & 0xffffffffu) | (c[3] << 32);
-    I64 low, high;
-    for (int i = 0; i < counters_per_vector; ++i) {
-      low[i] = i / 2 + i % 2 * counters_per_vector;
-      high[i] = low[i] + counters_per_vector / 2;
-    }
-    const U64 front = __builtin_shuffle(first, second, low);
-    const U64 back = __builtin_shuffle(first, second, high);
-    memcpy(static_cast<void*>(result), &front, sizeof front);
-    memcpy(static_cast<void*>(result + 4 * counters_per_vector), &back, sizeof back);
+  /// The lanes of vector `v` whose weight of key `key` of the tile is kept.
+  RAPT_INLINE Mask<S> kept(const Call& call, long key, int v) const {
+    constexpr int width = Simd<S>::width;
+    typedef uint32_t Words __attribute__((vector_size(width * 4)));
+    Words w;
+    memcpy(&w, words + key / 2 * group_rows<S> + v * width, sizeof w);
+    const Words bits = key % 2 == 0 ? w & 0xffffu : w >> 16;
+    return __builtin_convertvector(bits >= call.drop_below, Mask<S>);
   }
 };
 

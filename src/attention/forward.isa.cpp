@@ -1,231 +1,285 @@
 /// Forward pass: exact attention by tiles of keys with a running row maximum (Milakov and Gimelshein, "Online
-/// normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022).
-#include "attention/blocks.h"
+/// normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). The maximum that weights are
+/// relative to follows the running one only when that has grown by more than a factor of 2^8, so that what was summed
+/// up is rarely rescaled (as in FlashAttention-4, 2026).
+#include "attention/added_scores.h"
 #include "attention/dropout_mask.h"
+#include "attention/row_observer.h"
+#include "attention/tile.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
 
-/// Keys between two updates of the running maximum.
-constexpr long tile_keys = 512;
-/// Keys packed at a time, so that what is packed stays in the first-level cache. Weighted values are summed up by
-/// chunks. Both are fixed: a query's result depends on its own keys only, and decoding gives the bits of the full pass.
-constexpr long chunk_keys = 64;
+#define RAPT_INLINE_LAMBDA __attribute__((always_inline))
 
-template <typename S>
-struct Buffers {
-  long rows, keys, d_key, d_value;
-  bool dropout;
-  long ld_keys, ld_chunk, ld_query, ld_value;
+/// By how much, to base 2, scores may exceed the maximum they are relative to.
+constexpr double slack = 8;
 
-  S* queries;          ///< [rows, d_key]
-  S* keys_transposed;  ///< [d_key, chunk_keys]
-  S* values;           ///< [chunk_keys, d_value]
-  S* scores;           ///< [rows, keys] of the tile: products, then weights
-  S* sums;             ///< [rows, d_value]: weighted values so far
-  S* row_max;          ///< [rows]
-  S* row_sum;          ///< [rows]
-  DropoutMask mask;
+template <typename T>
+struct Forward {
+  using S = typename Numbers<T>::S;
+  using Element = typename Numbers<T>::Element;
+  static constexpr int width = Simd<S>::width;
+  static constexpr long step = Numbers<T>::step;
+  static constexpr long group = group_rows<S>;
 
-  Buffers(const Call& call, const Item& item)
-      : rows(rows_of(item)),
-        keys(at_most(tile_keys, item.key_count)),
-        d_key(call.d_key),
-        d_value(call.d_value),
-        dropout(call.drop_below > 0),
-        ld_keys(leading<S>(keys)),
-        ld_chunk(leading<S>(at_most(chunk_keys, keys))),
-        ld_query(leading<S>(d_key)),
-        ld_value(leading<S>(d_value)) {}
+  const Call& call;
+  const Item& item;
+  const long rows = rows_of(item);
+  const long groups = (rows + group - 1) / group;
+  const long most_keys = at_most(tile_keys, item.keys);
+  const long depth = elements_of<T>(call.d_key);
+  const long ld_keys = leading<Element>(depth);
+  const long ld_values = leading<Element>(call.d_value);
+  const bool modified = call.added.any;
+  /// What turns the scores of a tile into exponents to base 2.
+  const S scale = static_cast<S>(modified ? log2_of_e : call.scale * log2_of_e);
+
+  Element* queries;  ///< [groups, depth, group]
+  Element* keys;     ///< [most_keys, depth]
+  Element* values;   ///< [most_keys in elements, d_value]
+  S* scores;         ///< [most_keys, group]
+  Element* weights;  ///< [most_keys in elements, group]: the scores' memory, unless both are needed
+  S* sums;           ///< [groups, d_value, group]: weighted values so far
+  S* maximum;        ///< [groups, group]: what the weights summed up so far are relative to, to base 2
+  S* total;          ///< [groups, group]: the sum of these weights
+  uint8_t* begun;    ///< [groups]: whether anything was summed up
+  S* terms;          ///< [most_keys, group]: what is added to the scores
+  RowObserver<S> observer;
+  DropoutMask<S> dropout;
+  TileMask<S> mask;
+
+  Forward(const Call& c, const Item& i) : call(c), item(i) { allocate(*this); }
 
   void carve(Carver& carver) {
-    queries = carver.take<S>(rows * ld_query);
-    keys_transposed = carver.take<S>(d_key * ld_chunk);
-    values = carver.take<S>(at_most(chunk_keys, keys) * ld_value);
-    scores = carver.take<S>(rows * ld_keys);
-    sums = carver.take<S>(rows * ld_value);
-    row_max = carver.take<S>(rows);
-    row_sum = carver.take<S>(rows);
-    if (dropout) mask.carve(carver, block_rows, keys);
+    queries = carver.take<Element>(groups * depth * group);
+    keys = carver.take<Element>(round_up(most_keys, block) * ld_keys);
+    values = carver.take<Element>(round_up(most_keys, step) / step * ld_values);
+    scores = carver.take<S>(round_up(most_keys, step) * group);
+    const long depth_keys = round_up(most_keys, step) / step;
+    weights =
+        step == 2 || call.rows.any ? carver.take<Element>(depth_keys * group) : reinterpret_cast<Element*>(scores);
+    sums = carver.take<S>(groups * call.d_value * group);
+    maximum = carver.take<S>(groups * group);
+    total = carver.take<S>(groups * group);
+    begun = carver.take<uint8_t>(groups);
+    if (modified) terms = carver.take<S>(most_keys * group);
+    if (call.rows.any) observer.carve(call, carver, rows);
+    if (call.drop_below > 0) dropout.carve(carver);
+  }
+
+  /// What one tile does for one group.
+  struct Step {
+    long g;
+    long first_key;
+    Sight sight;
+    long rows;
+  };
+
+  template <int vectors>
+  void score(const Step& at, Vector<S> (&highest)[2]) {
+    const Product<T> product{.a = keys,
+                             .lda = ld_keys,
+                             .b = queries + at.g * depth * group,
+                             .ldb = group,
+                             .c = scores,
+                             .ldc = group,
+                             .depth = depth,
+                             .rows = at.sight.keys};
+    if (modified) {
+      write_product<T, vectors, false>(product);
+      modify<vectors>(at, highest);
+      return;
+    }
+    if (at.sight.kind == 2) {
+      multiply<T, vectors, false>(product, [&](S* c, Vector<S> sum, int v) {
+        store(sum, c);
+        highest[v] = max(highest[v], sum);
+      });
+      return;
+    }
+    multiply<T, vectors, false>(product, [&](S* c, Vector<S> sum, int v) {
+      sum = mask((c - scores) / group, v) ? sum : minus_infinity<S>();
+      store(sum, c);
+      highest[v] = max(highest[v], sum);
+    });
+  }
+
+  /// From products to scores with all that is added to them.
+  template <int vectors>
+  void modify(const Step& at, Vector<S> (&highest)[2]) {
+    fill_terms(call, item, at.g * group, at.rows, at.first_key, at.sight.keys, terms);
+    const Capped<S> capped(call);
+    for (long j = 0; j < at.sight.keys; ++j) {
+      for (int v = 0; v < vectors; ++v) {
+        const long place = j * group + v * width;
+        Vector<S> score = capped(load(scores + place)) + load(terms + place);
+        if (at.sight.kind == 1) score = mask(j, v) ? score : minus_infinity<S>();
+        store(score, scores + place);
+        highest[v] = max(highest[v], score);
+      }
+    }
+  }
+
+  /// Brings what vector `v` of the group has summed up to a maximum that the new scores do not exceed by much.
+  RAPT_INLINE void raise_maximum(const Step& at, int v, Vector<S> highest) {
+    S* m = maximum + at.g * group + v * width;
+    if (!begun[at.g]) {
+      const Vector<S> none = broadcast(no_maximum<S>);
+      store(highest > none ? highest : none, m);
+      store(Vector<S>{}, total + at.g * group + v * width);
+      return;
+    }
+    const Vector<S> old = load(m);
+    const auto grown = highest > old + static_cast<S>(slack);
+    if (!any(grown)) return;
+    const Vector<S> raised = grown ? highest : old;
+    const Vector<S> factor = exp2(old - raised);
+    if (call.rows.any) {
+      observer.rescale(at.g * group + v * width, load(total + at.g * group + v * width), old - raised, factor);
+    }
+    store(raised, m);
+    store(load(total + at.g * group + v * width) * factor, total + at.g * group + v * width);
+    S* sum = sums + at.g * call.d_value * group + v * width;
+    for (long i = 0; i < call.d_value; ++i) store(load(sum + i * group) * factor, sum + i * group);
+  }
+
+  /// The weight of key j of the tile in vector v, before and after dropout.
+  template <bool observed>
+  RAPT_INLINE Vector<S> weight(long j, int v, Vector<S> shift, Vector<S>& sum) const {
+    const Vector<S> p = exp2(load(scores + j * group + v * width) * scale - shift);
+    sum += p;
+    if constexpr (observed) store(p, observer.plain + j * group + v * width);
+    return call.drop_below > 0 ? (dropout.kept(call, j, v) ? p : Vector<S>{}) : p;
+  }
+
+  /// From scores to weights, which go to `result`.
+  template <int vectors, bool observed>
+  void exponentiate(const Step& at, Element* result) {
+    Vector<S> shift[vectors], sum[vectors] = {};
+    for (int v = 0; v < vectors; ++v) shift[v] = load(maximum + at.g * group + v * width);
+    const auto next = [&](long j, int v) RAPT_INLINE_LAMBDA { return weight<observed>(j, v, shift[v], sum[v]); };
+    long j = 0;
+    for (; j + 2 <= at.sight.keys; j += 2) {
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) {
+        const Vector<S> first = next(j, v);
+        const Vector<S> second = next(j + 1, v);
+        if constexpr (step == 2) {
+          store(pair_up(first, second), result + j / 2 * group + v * width);
+        } else {
+          store(first, result + j * group + v * width);
+          store(second, result + (j + 1) * group + v * width);
+        }
+      }
+    }
+    if (j < at.sight.keys) {
+      for (int v = 0; v < vectors; ++v) {
+        if constexpr (step == 2) {
+          store(pair_up(next(j, v), Vector<S>{}), result + j / 2 * group + v * width);
+        } else {
+          store(next(j, v), result + j * group + v * width);
+        }
+      }
+    }
+    for (int v = 0; v < vectors; ++v) {
+      S* t = total + at.g * group + v * width;
+      store(load(t) + sum[v], t);
+    }
+  }
+
+  template <int vectors>
+  void add_values(const Step& at) {
+    const Product<T> product{.a = values,
+                             .lda = ld_values,
+                             .b = weights,
+                             .ldb = group,
+                             .c = sums + at.g * call.d_value * group,
+                             .ldc = group,
+                             .depth = elements_of<T>(at.sight.keys),
+                             .rows = call.d_value};
+    if (begun[at.g]) {
+      add_product<T, vectors, true>(product);
+    } else {
+      write_product<T, vectors, true>(product);
+    }
+  }
+
+  template <int vectors>
+  void advance(const Step& at) {
+    Vector<S> highest[2] = {minus_infinity<S>(), minus_infinity<S>()};
+    score<vectors>(at, highest);
+    for (int v = 0; v < vectors; ++v) raise_maximum(at, v, highest[v] * scale);
+    if (call.drop_below > 0) {
+      dropout.draw(call, item, at.g * group, at.rows, at.first_key, at.sight.keys);
+    }
+    if (call.rows.any) {
+      // The scores are still looked at afterwards.
+      exponentiate<vectors, true>(at, weights);
+      observer.template observe<vectors>(call, at.g * group, at.first_key, at.sight.keys, scores, scale, maximum);
+    } else {
+      exponentiate<vectors, false>(at, weights);
+    }
+    add_values<vectors>(at);
+    begun[at.g] = 1;
+  }
+
+  void tile(long first_key, long count) {
+    bool packed = false;
+    for (long g = 0; g < groups; ++g) {
+      const long group_size = at_most(group, rows - g * group);
+      const Sight sight = see(call, item, g * group, group_size, first_key, count, mask);
+      if (sight.kind == 0) continue;
+      if (!packed) {
+        pack_keys<T>(call, item, call.k, first_key, count, call.d_key, keys, ld_keys);
+        pack_values<T>(call, item, call.v, first_key, count, call.d_value, values, ld_values);
+        packed = true;
+      }
+      const Step at{g, first_key, sight, group_size};
+      if (group_size > width) {
+        advance<2>(at);
+      } else {
+        advance<1>(at);
+      }
+    }
+  }
+
+  void finish(long g) {
+    const RowPointers<T, S> out(item, call.out, g * group, call.d_value);
+    S factors[group] = {};
+    for (long r = 0; r < out.count; ++r) {
+      const Row row = row_of(item, g * group + r);
+      const RowSum<S> sum = with_sink(call, row.head, begun[g] ? maximum[g * group + r] : no_maximum<S>,
+                                      begun[g] ? total[g * group + r] : S(0));
+      factors[r] = static_cast<S>(call.keep_scale) * sum.factor;
+      if (call.log_sum_exp != nullptr) static_cast<S*>(call.log_sum_exp)[statistic_index(call, row)] = sum.log_sum_exp;
+      if (call.rows.any) {
+        observer.write(call, row, g * group + r, maximum[g * group + r], begun[g] ? total[g * group + r] : S(0),
+                       sum.log_sum_exp, scale);
+      }
+    }
+    if (!begun[g]) clear(sums + g * call.d_value * group, call.d_value * group);
+    unpack_group<T>(sums + g * call.d_value * group, factors, out.rows, out.count, call.d_value);
+  }
+
+  void run() {
+    for (long g = 0; g < groups; ++g) {
+      const RowPointers<const T, S> q(item, call.q, g * group, call.d_key);
+      pack_group<T>(q.rows, q.count, call.d_key, queries + g * depth * group);
+      begun[g] = 0;
+    }
+    if (call.rows.any) observer.begin(call, item, rows);
+    const KeyRange range = visible_range(call, item, item.first_query, item.first_query + item.queries);
+    for (long key = range.begin; key < range.end; key += tile_keys) tile(key, at_most(tile_keys, range.end - key));
+    for (long g = 0; g < groups; ++g) finish(g);
   }
 };
-
-/// Scales the first `seen` scores and returns their maximum; -inf when there are none.
-template <typename S>
-RAPT_INLINE S scaled_maximum(const S* scores, long seen, S scale) {
-  constexpr int width = Simd<S>::width;
-  const Vector<S> nothing = broadcast(static_cast<S>(-__builtin_inf()));
-  Vector<S> result = nothing;
-  long j = 0;
-  for (; j + width <= seen; j += width) result = max(load(scores + j) * scale, result);
-  if (j < seen) result = max(lanes_below<S>(seen - j) ? load(scores + j) * scale : nothing, result);
-  return maximum_of_lanes<S>(result);
-}
-
-/// scores[j] = exp(scale * scores[j] - shift) for j < seen, 0 from there to `end`. Returns the sum.
-template <typename S>
-RAPT_INLINE S exponentials(S* scores, long seen, long end, S scale, S shift) {
-  constexpr int width = Simd<S>::width;
-  Vector<S> total = {};
-  long j = 0;
-  for (; j + width <= seen; j += width) {
-    const Vector<S> p = exp(load(scores + j) * scale - shift);
-    total += p;
-    store(p, scores + j);
-  }
-  if (j < seen) {
-    const Vector<S> p = lanes_below<S>(seen - j) ? exp(load(scores + j) * scale - shift) : Vector<S>{};
-    total += p;
-    store(p, scores + j);
-    j += width;
-  }
-  for (; j < end; j += width) store(Vector<S>{}, scores + j);
-  return sum_of_lanes<S>(total);
-}
-
-template <typename S>
-RAPT_INLINE void drop(const Call& call, const DropoutMask& mask, long row, long end, S* scores) {
-  for (long j = 0; j < end; j += Simd<S>::width) {
-    store(mask.kept<S>(call, row, j) ? load(scores + j) : Vector<S>{}, scores + j);
-  }
-}
-
-template <typename S>
-RAPT_INLINE void scale_row(S* row, S factor, long d) {
-  for (long i = 0; i < d; i += Simd<S>::width) store(load(row + i) * factor, row + i);
-}
-
-/// Turns the scores of one row into weights relative to its running maximum, and brings what was summed up so far under
-/// the old maximum to the new one.
-template <typename S>
-RAPT_INLINE void advance_row(const Call& call, const Buffers<S>& b, long row, S* scores, long seen, long end) {
-  const S scale = static_cast<S>(call.scale);
-  const S old_max = b.row_max[row];
-  const S tile_max = scaled_maximum(scores, seen, scale);
-  const S new_max = tile_max > old_max ? tile_max : old_max;
-  const S none = static_cast<S>(-__builtin_inf());
-  // Where every score is -inf there is no maximum to subtract, and the weights come out as zeros.
-  const S shift = new_max == none ? S(0) : new_max;
-  if (new_max > old_max && old_max != none) {
-    const S factor = exp(broadcast(old_max - shift))[0];
-    b.row_sum[row] *= factor;
-    scale_row(b.sums + row * b.ld_value, factor, b.d_value);
-  }
-  b.row_max[row] = new_max;
-  b.row_sum[row] += exponentials(scores, seen, end, scale, shift);
-}
-
-/// The products of all rows with the keys [first_key, first_key + keys), which lie at column `column` of the tile.
-template <typename T, typename S>
-void score_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
-  pack_transposed(element<const T>(call.k, item.key_begin + first_key, item.kv_head, call.d_key), call.k.stride, keys,
-                  call.d_key, b.keys_transposed, b.ld_chunk);
-  for_blocks(b.rows, [&](long row, long rows) {
-    // Visibility never shrinks from row to row: the last one says how much there is to compute.
-    const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
-    if (seen == 0) return;
-    multiply<false>(rows, Product<S>{.a = b.queries + row * b.ld_query,
-                                     .lda = b.ld_query,
-                                     .b = b.keys_transposed,
-                                     .ldb = b.ld_chunk,
-                                     .c = b.scores + row * b.ld_keys + column,
-                                     .ldc = b.ld_keys,
-                                     .depth = call.d_key,
-                                     .columns = seen});
-  });
-}
-
-/// From scores to weights, for all rows of the tile.
-template <typename S>
-void softmax(const Call& call, const Item& item, Buffers<S>& b, long first_key, long keys) {
-  for_blocks(b.rows, [&](long row, long rows) {
-    const long end = seen_keys(call, item, row + rows - 1, first_key, keys);
-    if (end == 0) return;
-    if (b.dropout) b.mask.draw(call, item, row, rows, first_key, end);
-    for (long r = 0; r < rows; ++r) {
-      S* scores = b.scores + (row + r) * b.ld_keys;
-      advance_row(call, b, row + r, scores, seen_keys(call, item, row + r, first_key, keys), end);
-      if (b.dropout) drop(call, b.mask, r, end, scores);
-    }
-  });
-}
-
-/// Adds the weighted values of the keys [first_key, first_key + keys), which lie at column `column` of the tile.
-template <typename T, typename S>
-void add_chunk(const Call& call, const Item& item, const Buffers<S>& b, long first_key, long keys, long column) {
-  pack(element<const T>(call.v, item.key_begin + first_key, item.kv_head, call.d_value), call.v.stride, keys,
-       call.d_value, b.values, b.ld_value);
-  for_blocks(b.rows, [&](long row, long rows) {
-    const long seen = seen_keys(call, item, row + rows - 1, first_key, keys);
-    if (seen == 0) return;
-    multiply<false>(rows, Product<S>{.a = b.scores + row * b.ld_keys + column,
-                                     .lda = b.ld_keys,
-                                     .b = b.values,
-                                     .ldb = b.ld_value,
-                                     .c = b.sums + row * b.ld_value,
-                                     .ldc = b.ld_value,
-                                     .depth = seen,
-                                     .columns = call.d_value,
-                                     .accumulate = true});
-  });
-}
-
-template <typename T, typename S>
-void finish(const Call& call, const Item& item, const Buffers<S>& b) {
-  for (long row = 0; row < b.rows; ++row) {
-    const Row at = row_of(item, row);
-    const S sum = b.row_sum[row];
-    const bool empty = sum == 0;
-    const S factor = empty ? S(0) : static_cast<S>(call.keep_scale) / sum;
-    unpack_row(b.sums + row * b.ld_value, factor, call.d_value, element<T>(call.out, at.token, at.head, call.d_value));
-    if (call.log_sum_exp != nullptr) {
-      static_cast<S*>(call.log_sum_exp)[at.token * call.heads + at.head] =
-          empty ? static_cast<S>(-__builtin_inf())
-                : b.row_max[row] + static_cast<S>(__builtin_log(static_cast<double>(sum)));
-    }
-  }
-}
-
-template <typename T>
-void forward(const Call& call, const Item& item) {
-  using S = typename Simd<T>::Scalar;
-  Buffers<S> b(call, item);
-  allocate(b);
-  clear(b.sums, b.rows * b.ld_value);
-  clear(b.row_sum, b.rows);
-  for (long row = 0; row < b.rows; ++row) b.row_max[row] = static_cast<S>(-__builtin_inf());
-
-  pack_queries<T>(call.q, item, 0, b.rows, call.d_key, b.queries, b.ld_query);
-  const long end = seen_keys(call, item, b.rows - 1, 0, item.key_count);
-  for (long tile = 0; tile < end; tile += tile_keys) {
-    const long keys = at_most(tile_keys, end - tile);
-    for (long j = 0; j < keys; j += chunk_keys) {
-      score_chunk<T>(call, item, b, tile + j, at_most(chunk_keys, keys - j), j);
-    }
-    softmax(call, item, b, tile, keys);
-    for (long j = 0; j < keys; j += chunk_keys) {
-      add_chunk<T>(call, item, b, tile + j, at_most(chunk_keys, keys - j), j);
-    }
-  }
-  finish<T>(call, item, b);
-}
-
-template <typename T>
-RAPT_INLINE void prefetch_item(const Call& call, const Item& item) {
-  prefetch_keys<T>(call.k, item, call.d_key);
-  prefetch_keys<T>(call.v, item, call.d_value);
-  prefetch_queries<T>(call.q, item, call.d_key);
-  prefetch_queries<T, 1>(call.out, item, call.d_value);
-}
 
 }  // namespace
 
 void forward_items(const Call& call, const Item* items, std::int64_t count) {
   with_type(call, [&](auto type) {
-    for (long i = 0; i < count; ++i) {
-      if (i + 1 < count) prefetch_item<decltype(type)>(call, items[i + 1]);
-      forward<decltype(type)>(call, items[i]);
-    }
+    for (long i = 0; i < count; ++i) Forward<decltype(type)>(call, items[i]).run();
   });
 }
 

@@ -1,7 +1,8 @@
 /// Trace: how anyone sees what a model attends to. Set Context::trace; the operator then calls it once per layer.
 #pragma once
 
-#include "attention/attention.h"
+#include "core/context.h"
+#include "rapt/attention.h"
 
 namespace rapt {
 
@@ -12,10 +13,9 @@ struct TracedAttention {
   AttentionKind kind = AttentionKind::encoder;
   int layer = 0;
   const attention::Problem& problem;
-  attention::Rows q;
-  attention::Rows k;
-  const void* log_sum_exp =
-      nullptr;  ///< [query tokens, heads]; with q and k it gives any weight: see attention::weights
+  attention::Inputs inputs;
+  /// [query tokens, heads]; with q and k it gives any weight: see attention::weights
+  const void* log_sum_exp = nullptr;
 };
 
 class Trace {

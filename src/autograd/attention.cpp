@@ -1,4 +1,4 @@
-#include "attention/attention.h"
+#include "rapt/attention.h"
 
 #include <cmath>
 
@@ -57,15 +57,16 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
   if (ctx.tape != nullptr || ctx.trace != nullptr) {
     log_sum_exp = ctx.allocate({tokens, options.heads}, dtype == DType::f64 ? DType::f64 : DType::f32);
   }
-  void* const lse = log_sum_exp.defined() ? log_sum_exp.raw_write() : nullptr;
-  attention::forward(ctx, problem, rows_of(q), rows_of(k), rows_of(v), rows_of(out.value(), 0), lse);
+  const attention::Inputs inputs{rows_of(q), rows_of(k), rows_of(v)};
+  const attention::Outputs outputs{.out = rows_of(out.value(), 0),
+                                   .log_sum_exp = log_sum_exp.defined() ? log_sum_exp.raw_write() : nullptr};
+  attention::forward(problem, inputs, outputs, ctx.threads());
   if (ctx.trace != nullptr) {
     ctx.trace->attention(ctx, {.kind = options.kind,
                                .layer = options.layer,
                                .problem = problem,
-                               .q = rows_of(q),
-                               .k = rows_of(k),
-                               .log_sum_exp = lse});
+                               .inputs = inputs,
+                               .log_sum_exp = outputs.log_sum_exp});
   }
   if (ctx.tape == nullptr) return out;
 
@@ -74,11 +75,9 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
     if (!d_out.defined()) return;
     problem.sequences = spans;
     OperandGradients gradients;
-    const attention::Rows dq = gradients.rows(c, q);
-    const attention::Rows dk = gradients.rows(c, k);
-    const attention::Rows dv = gradients.rows(c, v);
-    attention::backward(c, problem, rows_of(q), rows_of(k), rows_of(v), rows_of(out.value(), 0), log_sum_exp.raw(),
-                        rows_of(d_out, 0), dq, dk, dv);
+    const attention::Gradients to{.q = gradients.rows(c, q), .k = gradients.rows(c, k), .v = gradients.rows(c, v)};
+    const attention::Outputs saved{.out = rows_of(out.value(), 0), .log_sum_exp = const_cast<void*>(log_sum_exp.raw())};
+    attention::backward(problem, {rows_of(q), rows_of(k), rows_of(v)}, saved, rows_of(d_out, 0), to, c.threads());
     gradients.add(c);
   });
   return out;

@@ -5,12 +5,12 @@
 #include <span>
 #include <vector>
 
-#include "attention/attention.h"
 #include "attention/trace.h"
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
+#include "rapt/attention.h"
 
 namespace rapt::ops {
 

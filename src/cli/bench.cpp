@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench_attention.h"
 #include "cli/output.h"
 #include "core/error.h"
 #include "kernels/ceiling.h"
@@ -164,6 +165,7 @@ void add_bench(CLI::App& app) {
   CLI::App* gemm = command->add_subcommand("gemm", "matrix products and memory: the ceilings");
   add_common(gemm);
   gemm->callback([options] { bench_gemm(*options); });
+  add_bench_attention(*command);
   CLI::App* train =
       command->add_subcommand("train", "whole training steps, on random tokens; GFLOP/s count matrix products only");
   add_common(train);

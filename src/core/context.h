@@ -4,9 +4,10 @@
 #include <omp.h>
 
 #include <cstdint>
-#include <exception>
+#include <utility>
 
 #include "core/arena.h"
+#include "core/parallel.h"
 #include "core/random.h"
 
 namespace rapt {
@@ -38,22 +39,7 @@ class Context {
   /// that is what makes results the same for any number of threads. An exception of any call is rethrown here.
   template <typename Work>
   void parallel_for(std::int64_t count, Work&& work) const {
-    if (count <= 0) return;
-    if (threads_ == 1 || count == 1) {
-      for (std::int64_t i = 0; i < count; ++i) work(i);
-      return;
-    }
-    std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic) num_threads(threads_)
-    for (std::int64_t i = 0; i < count; ++i) {
-      try {
-        work(i);
-      } catch (...) {
-#pragma omp critical(rapt_parallel_for)
-        error = std::current_exception();
-      }
-    }
-    if (error) std::rethrow_exception(error);
+    rapt::parallel_for(threads_, count, std::forward<Work>(work));
   }
 
   Arena arena;

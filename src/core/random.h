@@ -5,14 +5,9 @@
 #include <array>
 #include <cstdint>
 
-namespace rapt {
+#include "rapt/dropout.h"
 
-/// Names one stream of random numbers.
-struct RandomKey {
-  std::uint32_t low = 0;
-  std::uint32_t high = 0;
-  bool operator==(const RandomKey&) const = default;
-};
+namespace rapt {
 
 /// Four random words for `counter` in the stream `key`.
 constexpr std::array<std::uint32_t, 4> philox(RandomKey key, std::array<std::uint32_t, 4> counter) {
@@ -29,17 +24,6 @@ constexpr std::array<std::uint32_t, 4> philox(RandomKey key, std::array<std::uin
   }
   return c;
 }
-
-/// Dropout (Srivastava et al. 2014) whose mask is a function of the key, so that backward draws it again. An element is
-/// kept iff its 16-bit random number >= threshold(); kept elements are divided by the exact kept fraction.
-struct Dropout {
-  float probability = 0;
-  RandomKey key;
-
-  bool active() const { return probability > 0; }
-  constexpr std::uint32_t threshold() const { return static_cast<std::uint32_t>(probability * 65536.0f + 0.5f); }
-  constexpr double kept() const { return 1.0 - static_cast<double>(threshold()) / 65536.0; }
-};
 
 /// The state of random numbers in a Context: a seed, the training step, and a count of the streams drawn in this step.
 /// (seed, step) restores it exactly.

@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
-#include "core/dtype.h"
 #include "core/error.h"
+#include "rapt/dtype.h"
 
 namespace rapt {
 

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-#include "core/dtype.h"
 #include "kernels/activation.h"
 #include "kernels/dropout_mask.h"
+#include "rapt/dtype.h"
 
 namespace rapt::kernels {
 

@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-#include "core/dtype.h"
+#include "rapt/dtype.h"
 
 namespace rapt::kernels {
 namespace {

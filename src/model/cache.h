@@ -4,10 +4,10 @@
 #include <span>
 #include <vector>
 
-#include "attention/attention.h"
 #include "autograd/tape.h"
 #include "core/context.h"
 #include "core/ragged.h"
+#include "rapt/attention.h"
 
 namespace rapt {
 

@@ -50,13 +50,14 @@ class Builder {
   }
 
   ops::AttentionOptions attention(AttentionKind kind, int layer, int heads) const {
-    return {.heads = heads,
-            .kv_heads = heads,
-            .d_head = static_cast<int>(config_.d_model / heads),
-            .visibility = {.causal = kind == AttentionKind::decoder},
-            .dropout = config_.attention_dropout,
-            .kind = kind,
-            .layer = layer};
+    return {
+        .heads = heads,
+        .kv_heads = heads,
+        .d_head = static_cast<int>(config_.d_model / heads),
+        .visibility = kind == AttentionKind::decoder ? attention::Visibility::causal() : attention::Visibility::full(),
+        .dropout = config_.attention_dropout,
+        .kind = kind,
+        .layer = layer};
   }
 
   SelfAttention self_attention(const std::string& prefix, AttentionKind kind, int layer, int heads) {

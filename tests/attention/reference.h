@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "attention/kernels.h"
+#include "attention/terms.h"
 #include "core/random.h"
 
 namespace rapt::attention {
@@ -21,6 +22,14 @@ struct Example {
   double scale = 1;
   bool causal = false;
   Dropout dropout = {};
+  Visibility visibility = {};  ///< besides `causal`
+  double soft_cap = 0;
+  /// Strides of a bias in elements (Bias), when there is one.
+  std::vector<double> bias = {};
+  Bias bias_strides = {};
+  std::vector<double> relative = {};  ///< [buckets, heads]
+  RelativeBias relative_options = {};
+  std::vector<double> alibi_slopes = {}, sinks = {};  ///< [heads]
   std::vector<double> q = {}, k = {}, v = {}, d_out = {};
 
   Problem problem() const {
@@ -30,8 +39,31 @@ struct Example {
             .d_key = d_key,
             .d_value = d_value,
             .scale = scale,
-            .visibility = {.causal = causal},
+            .soft_cap = soft_cap,
+            .visibility = causal ? visibility & Visibility::causal() : visibility,
             .dropout = dropout};
+  }
+  bool sees(const Span& s, std::int32_t query, std::int32_t key) const {
+    return (problem().visibility.bits(s, query, key) & 1) != 0;
+  }
+  /// What is done to scale * q.k of (sequence, head, query, key).
+  double score(double product, std::size_t sequence, int head, std::int32_t query, std::int32_t key) const {
+    const Span& s = sequences[sequence];
+    double x = scale * product;
+    if (soft_cap > 0) x = soft_cap * std::tanh(x / soft_cap);
+    const auto number = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+    if (!bias.empty()) {
+      const Bias& b = bias_strides;
+      x += bias[number(static_cast<std::int64_t>(sequence) * b.by_sequence + head * b.by_head + query * b.by_query +
+                       key * b.by_key)];
+    }
+    const std::int64_t position = std::int64_t{query} + s.key_count - s.query_count;
+    if (!relative.empty()) {
+      const std::int64_t from = relative_options.align == Align::start ? query : position;
+      x += relative[number(std::int64_t{relative_bucket(relative_options, key - from)} * heads + head)];
+    }
+    if (!alibi_slopes.empty()) x -= alibi_slopes[number(head)] * static_cast<double>(std::abs(key - position));
+    return x;
   }
   std::int64_t query_tokens() const {
     std::int64_t end = 0;
@@ -121,14 +153,18 @@ constexpr double untouched = 77;
 template <typename T>
 struct Trial {
   const Kernels& kernels;
-  Context ctx;
+  int threads;
   const Example& example;
   Storage<T> q, k, v, d_out, out, dq, dk, dv;
   std::vector<Statistic<T>> log_sum_exp;
+  std::vector<Statistic<T>> bias, relative, alibi_slopes, sinks;
+  std::vector<Statistic<T>> d_bias, d_relative, d_alibi_slopes, d_sinks;
+  Statistic<T> d_scale = 0, d_soft_cap = 0;
+  bool wants_scale = false;
 
-  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int threads = 2)
+  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int thread_count = 2)
       : kernels(kernels_for(isa)),
-        ctx({.threads = threads}),
+        threads(thread_count),
         example(e),
         q(e.q, e.heads * e.d_key),
         k(e.k, e.kv_heads * e.d_key),
@@ -138,22 +174,57 @@ struct Trial {
         dq(e.query_tokens(), e.heads * e.d_key, untouched),
         dk(e.key_tokens(), e.kv_heads * e.d_key, untouched),
         dv(e.key_tokens(), e.kv_heads * e.d_value, untouched),
-        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Statistic<T>>(untouched)) {}
+        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Statistic<T>>(untouched)),
+        bias(e.bias.begin(), e.bias.end()),
+        relative(e.relative.begin(), e.relative.end()),
+        alibi_slopes(e.alibi_slopes.begin(), e.alibi_slopes.end()),
+        sinks(e.sinks.begin(), e.sinks.end()),
+        d_bias(bias.size(), static_cast<Statistic<T>>(untouched)),
+        d_relative(relative.size()),
+        d_alibi_slopes(alibi_slopes.size()),
+        d_sinks(sinks.size()) {}
 
+  Problem problem() const {
+    Problem result = example.problem();
+    if (!bias.empty()) {
+      result.bias = example.bias_strides;
+      result.bias.data = bias.data();
+    }
+    if (!relative.empty()) {
+      result.relative = example.relative_options;
+      result.relative.table = relative.data();
+    }
+    if (!alibi_slopes.empty()) result.alibi_slopes = alibi_slopes.data();
+    if (!sinks.empty()) result.sinks = sinks.data();
+    return result;
+  }
+
+  Inputs inputs() { return {q.rows(), k.rows(), v.rows()}; }
+  Outputs outputs() { return {out.rows(), log_sum_exp.data()}; }
   Trial& forward() {
-    attention::forward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data());
+    attention::forward(kernels, problem(), inputs(), outputs(), threads);
     return *this;
   }
   Trial& backward() {
-    attention::backward(kernels, ctx, example.problem(), q.rows(), k.rows(), v.rows(), out.rows(), log_sum_exp.data(),
-                        d_out.rows(), dq.rows(), dk.rows(), dv.rows());
+    const auto unless_empty = [](auto& values) -> void* { return values.empty() ? nullptr : values.data(); };
+    attention::backward(kernels, problem(), inputs(), outputs(), d_out.rows(),
+                        {.q = dq.rows(),
+                         .k = dk.rows(),
+                         .v = dv.rows(),
+                         .bias = unless_empty(d_bias),
+                         .relative = unless_empty(d_relative),
+                         .alibi_slopes = unless_empty(d_alibi_slopes),
+                         .sinks = unless_empty(d_sinks),
+                         .scale = wants_scale ? &d_scale : nullptr,
+                         .soft_cap = example.soft_cap > 0 ? &d_soft_cap : nullptr},
+                        threads);
     return *this;
   }
   std::vector<float> weights(int sequence, int head) {
     const Span& s = example.sequences[static_cast<std::size_t>(sequence)];
     std::vector<float> result(static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
                               static_cast<float>(untouched));
-    attention::weights(kernels, ctx, example.problem(), q.rows(), k.rows(), log_sum_exp.data(), sequence, head, result);
+    attention::weights(kernels, problem(), inputs(), log_sum_exp.data(), sequence, head, result, threads);
     return result;
   }
   /// The example with its inputs rounded to T, for a reference of the same inputs.
@@ -185,25 +256,30 @@ inline bool kept(const Dropout& dropout, std::int64_t token, int head, std::int3
 inline std::vector<double> reference_weights(const Example& e, const Span& s, std::int32_t query, int head,
                                              double* log_sum_exp) {
   const int kv_head = head / (e.heads / e.kv_heads);
-  const std::int32_t visible = e.causal ? std::max(0, s.key_count - s.query_count + query + 1) : s.key_count;
   std::vector<double> weights(static_cast<std::size_t>(s.key_count), 0.0);
   const double* q = e.q.data() + (std::int64_t{s.query_begin + query} * e.heads + head) * e.d_key;
-  double maximum = -std::numeric_limits<double>::infinity();
-  for (std::int32_t j = 0; j < visible; ++j) {
-    const double* k = e.k.data() + (std::int64_t{s.key_begin + j} * e.kv_heads + kv_head) * e.d_key;
-    double score = 0;
-    for (int i = 0; i < e.d_key; ++i) score += q[i] * k[i];
-    weights[static_cast<std::size_t>(j)] = e.scale * score;
-    maximum = std::max(maximum, e.scale * score);
-  }
-  double sum = 0;
-  for (std::int32_t j = 0; j < visible; ++j) {
+  const auto sequence = static_cast<std::size_t>(&s - e.sequences.data());
+  const double nothing = -std::numeric_limits<double>::infinity();
+  double maximum = e.sinks.empty() ? nothing : e.sinks[static_cast<std::size_t>(head)];
+  for (std::int32_t j = 0; j < s.key_count; ++j) {
     double& w = weights[static_cast<std::size_t>(j)];
-    w = std::exp(w - maximum);
+    w = nothing;
+    if (!e.sees(s, query, j)) continue;
+    const double* k = e.k.data() + (std::int64_t{s.key_begin + j} * e.kv_heads + kv_head) * e.d_key;
+    double product = 0;
+    for (int i = 0; i < e.d_key; ++i) product += q[i] * k[i];
+    w = e.score(product, sequence, head, query, j);
+    maximum = std::max(maximum, w);
+  }
+  double sum = e.sinks.empty() ? 0 : std::exp(e.sinks[static_cast<std::size_t>(head)] - maximum);
+  for (double& w : weights) {
+    w = w == nothing ? 0 : std::exp(w - maximum);
     sum += w;
   }
-  for (std::int32_t j = 0; j < visible; ++j) weights[static_cast<std::size_t>(j)] /= sum;
-  *log_sum_exp = visible == 0 ? maximum : maximum + std::log(sum);
+  if (sum > 0) {
+    for (double& w : weights) w /= sum;
+  }
+  *log_sum_exp = sum > 0 ? maximum + std::log(sum) : nothing;
   return weights;
 }
 

@@ -98,7 +98,11 @@ TEST(Gradients, AttentionOverFusedProjections) {
       check_gradients({leaf("x", x)}, [&](Context& ctx) {
         return ops::scaled_dot_product_attention(
             ctx, {x, 0}, {x, 8}, {x, 16}, spans,
-            {.heads = 2, .kv_heads = 2, .d_head = 4, .visibility = {.causal = causal}, .dropout = dropout});
+            {.heads = 2,
+             .kv_heads = 2,
+             .d_head = 4,
+             .visibility = causal ? attention::Visibility::causal() : attention::Visibility::full(),
+             .dropout = dropout});
       });
     }
   }

@@ -1,0 +1,17 @@
+/// What is checked before any work starts. Each throws Error with one line.
+#pragma once
+
+#include "rapt/attention.h"
+
+namespace rapt::attention {
+
+void check_problem(const Problem& problem);
+void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
+void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
+                    const Gradients& gradients);
+void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
+                   std::int64_t places);
+
+void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result);
+
+}  // namespace rapt::attention

@@ -1,0 +1,392 @@
+/// What the tests of the linear forms compare with: the definitions as plain loops in float64, and examples of all
+/// kinds.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "attention/linear.h"
+#include "attention/linear_features.h"
+#include "core/random.h"
+
+namespace rapt::attention::linear {
+
+using Kind = LinearForm::Kind;
+
+/// Inputs in float64, rows without gaps.
+struct Example {
+  std::vector<Span> sequences;
+  int heads = 1;
+  int kv_heads = 1;
+  int d_key = 1;
+  int d_value = 1;
+  double scale = 1;
+  Kind kind = Kind::elu_plus_one;
+  bool causal = true;
+  RandomFeatures features = {};
+  std::vector<double> q = {}, k = {}, v = {}, d_out = {}, alpha = {}, beta = {}, decays = {};
+
+  std::int64_t query_tokens() const {
+    std::int64_t result = 0;
+    for (const Span& s : sequences) result = std::max<std::int64_t>(result, s.query_begin + s.query_count);
+    return result;
+  }
+  std::int64_t key_tokens() const {
+    std::int64_t result = 0;
+    for (const Span& s : sequences) result = std::max<std::int64_t>(result, s.key_begin + s.key_count);
+    return result;
+  }
+  int kv_head(int head) const { return head / (heads / kv_heads); }
+  const double* query(const Span& s, int i, int head) const {
+    return q.data() + (std::int64_t{s.query_begin + i} * heads + head) * d_key;
+  }
+  const double* key(const Span& s, int j, int head) const {
+    return k.data() + (std::int64_t{s.key_begin + j} * kv_heads + kv_head(head)) * d_key;
+  }
+  const double* value(const Span& s, int j, int head) const {
+    return v.data() + (std::int64_t{s.key_begin + j} * kv_heads + kv_head(head)) * d_value;
+  }
+  std::size_t gate(const Span& s, int j, int head) const {
+    return static_cast<std::size_t>((s.key_begin + j) * kv_heads + kv_head(head));
+  }
+  /// Keys that query i sees: the first so many.
+  int visible(const Span& s, int i) const {
+    return causal ? std::max(0, s.key_count - s.query_count + i + 1) : s.key_count;
+  }
+
+  /// Draws all inputs: keys of the delta rule have length 1, gates and decays lie in (0, 1).
+  Example& fill(std::uint64_t seed) {
+    RandomSequence random(seed);
+    const auto draw = [&](std::vector<double>& x, std::int64_t count) {
+      x.resize(static_cast<std::size_t>(count));
+      for (double& value : x) value = random.normal();
+    };
+    const auto draw_gates = [&](std::vector<double>& x, std::int64_t count, double from) {
+      x.resize(static_cast<std::size_t>(count));
+      for (double& value : x) value = from + (1 - from) * random.uniform();
+    };
+    draw(q, query_tokens() * heads * d_key);
+    draw(k, key_tokens() * kv_heads * d_key);
+    draw(v, key_tokens() * kv_heads * d_value);
+    draw(d_out, query_tokens() * heads * d_value);
+    draw_gates(alpha, key_tokens() * kv_heads, 0.8);
+    draw_gates(beta, key_tokens() * kv_heads, 0.1);
+    draw_gates(decays, heads, 0.7);
+    if (kind == Kind::gated_delta) normalise_keys();
+    return *this;
+  }
+  void normalise_keys() {
+    for (auto row = k.begin(); row != k.end(); row += d_key) {
+      double square = 0;
+      for (int i = 0; i < d_key; ++i) square += row[i] * row[i];
+      for (int i = 0; i < d_key; ++i) row[i] /= std::sqrt(square);
+    }
+  }
+};
+
+/// (queries, keys) of sequences that lie end to end.
+inline std::vector<Span> end_to_end(const std::vector<std::pair<int, int>>& lengths) {
+  std::vector<Span> result;
+  std::int32_t query = 0, key = 0;
+  for (const auto& [queries, keys] : lengths) {
+    result.push_back({query, queries, key, keys});
+    query += queries;
+    key += keys;
+  }
+  return result;
+}
+
+// Operands in the type under test.
+
+template <typename T>
+using Scalar = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+template <typename T>
+T stored_as(double value) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return bf16(static_cast<float>(value));
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+/// What outputs hold before anything runs, to see what is left alone.
+constexpr double untouched = 77;
+
+/// One operand, with rows further apart than they are long.
+template <typename T>
+struct Storage {
+  static constexpr int gap = 3;
+  int width = 0;
+  std::vector<T> data = {};
+
+  Storage(std::int64_t tokens, int row, double value)
+      : width(row), data(static_cast<std::size_t>(tokens * (row + gap)), stored_as<T>(value)) {}
+  Storage(const std::vector<double>& values, int row)
+      : Storage(static_cast<std::int64_t>(values.size()) / row, row, std::numeric_limits<double>::quiet_NaN()) {
+    for (std::size_t i = 0; i < values.size(); ++i) data[place(i)] = stored_as<T>(values[i]);
+  }
+  std::size_t place(std::size_t i) const {
+    const auto row = static_cast<std::size_t>(width);
+    return i / row * (row + gap) + i % row;
+  }
+  std::int64_t tokens() const { return static_cast<std::int64_t>(data.size()) / (width + gap); }
+  Rows rows() { return {dtype_of<T>, data.data(), width + gap}; }
+  std::vector<double> values() const {
+    std::vector<double> result(static_cast<std::size_t>(tokens() * width));
+    for (std::size_t i = 0; i < result.size(); ++i) {
+      if constexpr (std::is_same_v<T, bf16>) {
+        result[i] = static_cast<double>(static_cast<float>(data[place(i)]));
+      } else {
+        result[i] = static_cast<double>(data[place(i)]);
+      }
+    }
+    return result;
+  }
+  /// The rows of some tokens, gaps and all.
+  std::vector<T> part(std::int32_t begin, std::int32_t count) const {
+    const std::int64_t stride = width + gap;
+    return {data.begin() + begin * stride, data.begin() + (begin + count) * stride};
+  }
+};
+
+/// An example at work, in type T. The example must outlive it.
+template <typename T>
+struct Trial {
+  using S = Scalar<T>;
+  const Kernels& kernels;
+  const Example& example;
+  int threads;
+  Storage<T> q, k, v, d_out, out, dq, dk, dv;
+  Storage<S> alpha, beta, d_alpha, d_beta;
+  std::vector<S> decays, d_decays, states;
+
+  explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int with_threads = 2)
+      : kernels(kernels_for(isa)),
+        example(e),
+        threads(with_threads),
+        q(e.q, e.heads * e.d_key),
+        k(e.k, e.kv_heads * e.d_key),
+        v(e.v, e.kv_heads * e.d_value),
+        d_out(e.d_out, e.heads * e.d_value),
+        out(e.query_tokens(), e.heads * e.d_value, untouched),
+        dq(e.query_tokens(), e.heads * e.d_key, untouched),
+        dk(e.key_tokens(), e.kv_heads * e.d_key, untouched),
+        dv(e.key_tokens(), e.kv_heads * e.d_value, untouched),
+        alpha(e.alpha, e.kv_heads),
+        beta(e.beta, e.kv_heads),
+        d_alpha(e.key_tokens(), e.kv_heads, untouched),
+        d_beta(e.key_tokens(), e.kv_heads, untouched),
+        decays(e.decays.begin(), e.decays.end()),
+        d_decays(e.decays.size(), static_cast<S>(untouched)) {}
+
+  LinearProblem problem() {
+    return {.sequences = example.sequences,
+            .heads = example.heads,
+            .kv_heads = example.kv_heads,
+            .d_key = example.d_key,
+            .d_value = example.d_value,
+            .scale = example.scale,
+            .form = {.kind = example.kind,
+                     .causal = example.causal,
+                     .features = example.features,
+                     .decays = decays.data(),
+                     .alpha = alpha.rows(),
+                     .beta = beta.rows()},
+            .path = LinearPath::chunked};
+  }
+  Inputs inputs() { return {q.rows(), k.rows(), v.rows()}; }
+  Trial& forward(LinearPath path = LinearPath::chunked) {
+    LinearProblem p = problem();
+    p.path = path;
+    linear::forward(kernels, p, inputs(), out.rows(), {}, threads);
+    return *this;
+  }
+  /// The same, leaving `states`.
+  Trial& forward_with_states(LinearPath path = LinearPath::chunked) {
+    LinearProblem p = problem();
+    p.path = path;
+    states.assign(example.sequences.size() * static_cast<std::size_t>(linear_state_size(p)), static_cast<S>(untouched));
+    linear::forward(kernels, p, inputs(), out.rows(), {.after = states.data()}, threads);
+    return *this;
+  }
+  Trial& backward() {
+    linear::backward(kernels, problem(), inputs(), d_out.rows(),
+                     {.q = dq.rows(),
+                      .k = dk.rows(),
+                      .v = dv.rows(),
+                      .alpha = d_alpha.rows(),
+                      .beta = d_beta.rows(),
+                      .decays = d_decays.data()},
+                     threads);
+    return *this;
+  }
+  std::vector<float> weights(int sequence, int head) {
+    const Span& s = example.sequences[static_cast<std::size_t>(sequence)];
+    std::vector<float> result(static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
+                              static_cast<float>(untouched));
+    linear::weights(kernels, problem(), inputs(), sequence, head, result, threads);
+    return result;
+  }
+  /// The example with its inputs rounded to T.
+  Example rounded() const {
+    Example result = example;
+    result.q = q.values();
+    result.k = k.values();
+    result.v = v.values();
+    result.d_out = d_out.values();
+    result.alpha = alpha.values();
+    result.beta = beta.values();
+    result.decays.assign(decays.begin(), decays.end());
+    return result;
+  }
+};
+
+// The definitions.
+
+inline double product(const double* a, const double* b, int count) {
+  double result = 0;
+  for (int i = 0; i < count; ++i) result += a[i] * b[i];
+  return result;
+}
+
+inline bool is_normalised(const Example& e) {
+  return e.kind == Kind::elu_plus_one || e.kind == Kind::relu || e.kind == Kind::favor;
+}
+
+/// phi(x), of favor relative to e^shift; x itself for retention.
+inline std::vector<double> features_of(const Example& e, const double* x, double shift) {
+  if (!is_normalised(e)) return {x, x + e.d_key};
+  std::vector<double> result;
+  if (e.kind == Kind::favor) {
+    const RandomFeatures::Directions& w = *e.features.directions();
+    for (int f = 0; f < w.count; ++f) {
+      const double projection = product(w.f64.data() + f * w.stride, x, e.d_key) * std::sqrt(e.scale);
+      result.push_back(std::exp(projection - e.scale * product(x, x, e.d_key) / 2 - shift));
+    }
+    return result;
+  }
+  for (int i = 0; i < e.d_key; ++i) {
+    result.push_back(e.kind == Kind::relu ? std::max(x[i], 0.0) : x[i] > 0 ? x[i] + 1 : std::exp(x[i]));
+  }
+  return result;
+}
+
+/// The weights of one head of one sequence, [queries, keys]; not for the delta rule.
+inline std::vector<double> reference_weights(const Example& e, const Span& s, int head) {
+  std::vector<std::vector<double>> phi_k;
+  for (int j = 0; j < s.key_count; ++j) phi_k.push_back(features_of(e, e.key(s, j, head), 0));
+  std::vector<double> weights;
+  for (int i = 0; i < s.query_count; ++i) {
+    const std::vector<double> phi_q = features_of(e, e.query(s, i, head), 0);
+    const int visible = e.visible(s, i);
+    double sum = 0;
+    for (int j = 0; j < visible; ++j) {
+      double weight = product(phi_q.data(), phi_k[static_cast<std::size_t>(j)].data(), static_cast<int>(phi_q.size()));
+      if (!is_normalised(e)) weight *= e.scale * std::pow(e.decays[static_cast<std::size_t>(head)], visible - 1 - j);
+      sum += weight;
+      weights.push_back(weight);
+    }
+    weights.resize(static_cast<std::size_t>(i + 1) * static_cast<std::size_t>(s.key_count));
+    if (!is_normalised(e)) continue;
+    for (auto weight = weights.end() - s.key_count; weight != weights.end(); ++weight) {
+      *weight = sum == 0 ? 0 : *weight / sum;
+    }
+  }
+  return weights;
+}
+
+/// S_t of the delta rule as the paper writes it, [d_value, d_key], taken from S_(t-1) by key `j`.
+inline void reference_step(const Example& e, const Span& s, int j, int head, std::vector<double>& state) {
+  const double alpha = e.alpha[e.gate(s, j, head)], beta = e.beta[e.gate(s, j, head)];
+  const double* k = e.key(s, j, head);
+  const double* v = e.value(s, j, head);
+  for (int i = 0; i < e.d_value; ++i) {
+    double* row = state.data() + i * e.d_key;
+    const double read = product(row, k, e.d_key);
+    for (int f = 0; f < e.d_key; ++f) row[f] = alpha * (row[f] - beta * read * k[f]) + beta * v[i] * k[f];
+  }
+}
+
+/// The outputs of one sequence and head, [queries, d_value].
+inline std::vector<double> reference_delta(const Example& e, const Span& s, int head) {
+  std::vector<double> state(static_cast<std::size_t>(e.d_value * e.d_key), 0.0), out;
+  int taken_in = 0;
+  for (int i = 0; i < s.query_count; ++i) {
+    for (; taken_in < e.visible(s, i); ++taken_in) reference_step(e, s, taken_in, head, state);
+    for (int c = 0; c < e.d_value; ++c) {
+      out.push_back(e.scale * product(state.data() + c * e.d_key, e.query(s, i, head), e.d_key));
+    }
+  }
+  return out;
+}
+
+inline std::vector<double> reference_sums(const Example& e, const Span& s, int head) {
+  std::vector<double> out;
+  const std::vector<double> weights = reference_weights(e, s, head);
+  for (int i = 0; i < s.query_count; ++i) {
+    std::vector<double> sums(static_cast<std::size_t>(e.d_value));
+    for (int j = 0; j < s.key_count; ++j) {
+      const double weight = weights[static_cast<std::size_t>(i * s.key_count + j)];
+      for (int c = 0; c < e.d_value; ++c) sums[static_cast<std::size_t>(c)] += weight * e.value(s, j, head)[c];
+    }
+    out.insert(out.end(), sums.begin(), sums.end());
+  }
+  return out;
+}
+
+/// The outputs, laid out like Example::d_out.
+inline std::vector<double> reference(const Example& e) {
+  std::vector<double> out(e.d_out.size(), untouched);
+  for (const Span& s : e.sequences) {
+    for (int head = 0; head < e.heads; ++head) {
+      const std::vector<double> part =
+          e.kind == Kind::gated_delta ? reference_delta(e, s, head) : reference_sums(e, s, head);
+      for (int i = 0; i < s.query_count; ++i) {
+        std::copy_n(part.begin() + i * e.d_value, e.d_value,
+                    out.begin() + (std::int64_t{s.query_begin + i} * e.heads + head) * e.d_value);
+      }
+    }
+  }
+  return out;
+}
+
+// Comparing.
+
+inline double largest(const std::vector<double>& x) {
+  double result = 0;
+  for (const double value : x) result = std::max(result, std::abs(value));
+  return result;
+}
+
+/// Largest difference; NaN if there is any.
+inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double result = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = a[i] == b[i] ? 0.0 : std::abs(a[i] - b[i]);
+    if (!(difference <= result)) result = difference;
+    if (std::isnan(result)) break;
+  }
+  return result;
+}
+
+/// The largest difference relative to the largest value.
+inline double relative_distance(const std::vector<double>& a, const std::vector<double>& expected) {
+  const double difference = distance(a, expected);
+  return difference == 0 ? 0 : difference / largest(expected);
+}
+
+template <typename T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+}  // namespace rapt::attention::linear
