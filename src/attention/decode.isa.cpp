@@ -1,13 +1,16 @@
 /// Few queries over many keys, as in decoding: each key and value is read once, for all rows that use it, and vectors
 /// run along the width of the heads. A part of the keys gives a maximum, a sum and weighted values, which merge in the
-/// order of the parts ("Flash-Decoding", Dao et al. 2023).
+/// order of the parts ("Flash-Decoding", Dao et al. 2023). Memory is the limit, and processors read it fastest in its
+/// order: so keys and values are walked a few rows at a time, all heads of them, while the rows that follow are
+/// fetched.
 #include "attention/added_scores.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
 
-/// Keys that are done head after head, so that memory is read nearly in order.
-constexpr long block_keys = 64;
+constexpr long block_keys = 16;
+/// Keys that are walked together.
+constexpr long group_keys = 4;
 /// Vectors of values that are summed up together, for up to four rows.
 constexpr int value_vectors = lanes == 16 ? 4 : 2;
 
@@ -22,32 +25,46 @@ struct Decode {
   using Element = typename Numbers<T>::Element;
   static constexpr int width = Simd<S>::width;
   static constexpr long step = Numbers<T>::step;
+  /// Vectors of one row's scores.
+  static constexpr int vectors = block_keys / width;
+  /// Keys whose values are summed up together: rows of pairs are half as long.
+  static constexpr long group_values = group_keys * step;
+  static constexpr long block_elements = block_keys / step;
+  /// A row's maximum is raised only when a score exceeds it by more than this: weights then stay below 2^8.
+  static constexpr S slack = 8;
+
+  /// Where the rows of a block lie, and those of the next one, of key-value head 0. After the last row it is repeated.
+  struct Block {
+    const T* rows[2 * block_keys];
+
+    RAPT_INLINE void advance() { memcpy(rows, rows + block_keys, block_keys * sizeof *rows); }
+  };
 
   const Call& call;
   const Item& item;                 ///< of all heads; item.heads are those that share a key-value head
   const long rows = rows_of(item);  ///< of one key-value head
-  const long ld_keys = round_up(item.keys, block_keys);
+  const long all_rows = rows * call.kv_heads;
   const long ld_query = round_up(elements_of<T>(call.d_key), width);
-  const long ld_sums = round_up(call.d_value, width);
+  const long ld_sums = round_up(call.d_value, step* width);
   const bool modified = call.added.any;
   const S scale = static_cast<S>(modified ? log2_of_e : call.scale * log2_of_e);
 
   Element* queries;  ///< [kv_heads, rows, d_key in elements]
-  S* scores;         ///< [kv_heads, rows, keys]: then the weights
-  S* sums;           ///< [kv_heads, rows, d_value]
-  S* maximum;        ///< [kv_heads, rows]
-  S* total;          ///< [kv_heads, rows]
-  uint8_t* seen;     ///< [blocks]: whether anything of the block is visible
+  S* scores;         ///< [kv_heads, rows, block_keys]
+  Element* weights;  ///< [kv_heads, rows, block_keys in elements]
+  S* sums;           ///< [kv_heads, rows, d_value], columns as load_values lays them
+  S* maximum;        ///< [kv_heads, rows]: what exponents are relative to
+  S* total;          ///< [kv_heads, rows, width]: partial sums of the weights
 
   Decode(const Call& c, const Item& i) : call(c), item(i) { allocate(*this); }
 
   void carve(Carver& carver) {
-    queries = carver.take<Element>(call.kv_heads * rows * ld_query);
-    scores = carver.take<S>(call.kv_heads * rows * ld_keys);
-    sums = carver.take<S>(call.kv_heads * rows * ld_sums);
-    maximum = carver.take<S>(call.kv_heads * rows);
-    total = carver.take<S>(call.kv_heads * rows);
-    seen = carver.take<uint8_t>(ld_keys / block_keys);
+    queries = carver.take<Element>(all_rows * ld_query);
+    scores = carver.take<S>(all_rows * block_keys);
+    weights = carver.take<Element>(all_rows * block_elements);
+    sums = carver.take<S>(all_rows * ld_sums);
+    maximum = carver.take<S>(all_rows);
+    total = carver.take<S>(all_rows * width);
   }
 
   /// The item as one of key-value head `head`.
@@ -58,6 +75,38 @@ struct Decode {
     return one;
   }
 
+  /// Finds the rows of the block of keys from `first` of the sequence on.
+  RAPT_INLINE void find(const Operand& operand, long first, long d, const T** rows_found) const {
+    for (long j = 0; j < block_keys; ++j) {
+      rows_found[j] = key_row<T>(call, item, operand, at_most(first + j, item.key_count - 1), d);
+    }
+  }
+
+  /// Walks over the rows of a block and the next one, a group ahead of the work, and fetches them in their order.
+  struct Fetch {
+    const T* const* row;
+    const T* const* end;
+    long size;   ///< of a row, in elements
+    long share;  ///< of a group for one head, in elements
+    long at = 0;
+
+    /// Fetches the share of one head. (A share at once was faster than a line for each that the work reads.)
+    RAPT_INLINE void next() {
+      constexpr long line = 64 / sizeof(T);
+      for (long i = 0; i < share && row < end; i += line) {
+        __builtin_prefetch(*row + at);
+        at += line;
+        if (at >= size) {
+          at = 0;
+          ++row;
+        }
+      }
+    }
+  };
+  RAPT_INLINE Fetch fetch(const Block& now, long group, long d) const {
+    return {.row = now.rows + group, .end = now.rows + 2 * block_keys, .size = call.kv_heads * d, .share = group * d};
+  }
+
   RAPT_INLINE static auto load_elements(const T* row, long n) {
     if constexpr (step == 2) {
       return reinterpret_cast<U32>(load_line(row, n));
@@ -66,51 +115,76 @@ struct Decode {
     }
   }
 
-  /// The products of row_count rows with width / row_count keys: lane (row, key).
+  /// Scores of row_count rows, as far as products go, for a group of keys.
   template <int row_count>
-  RAPT_INLINE Vector<S> products(const Element* q, const T* const* k) const {
-    constexpr int key_count = width / row_count;
+  RAPT_INLINE static void score_rows(const Element* q, long ld, const T* const* keys, long offset, long d, S* result) {
+    constexpr int key_count = row_count * group_keys < width ? group_keys : width / row_count;
+    constexpr int products = row_count * key_count;
     constexpr long line = width * step;
-    Vector<S> sum[width] = {};
-    for (long i = 0; i < call.d_key; i += line) {
-      decltype(load(q)) query[row_count];
+    for (long j = 0; j < group_keys; j += key_count) {
+      Vector<S> sum[products] = {};
+      const T* k[key_count];
 #pragma GCC unroll 4
-      for (int r = 0; r < row_count; ++r) query[r] = load(q + r * ld_query + i / step);
-#pragma GCC unroll 16
-      for (int j = 0; j < key_count; ++j) {
-        const auto key = load_elements(k[j] + i, call.d_key - i);
+      for (int i = 0; i < key_count; ++i) k[i] = keys[j + i] + offset;
+      const auto add = [&](long i, long n) __attribute__((always_inline)) {
+        decltype(load(q)) query[row_count];
 #pragma GCC unroll 4
-        for (int r = 0; r < row_count; ++r) {
-          sum[r * key_count + j] = multiply_add(sum[r * key_count + j], query[r], key);
+        for (int r = 0; r < row_count; ++r) query[r] = load(q + r * ld + i / step);
+#pragma GCC unroll 4
+        for (int x = 0; x < key_count; ++x) {
+          const auto key = load_elements(k[x] + i, n);
+#pragma GCC unroll 4
+          for (int r = 0; r < row_count; ++r) {
+            sum[r * key_count + x] = multiply_add(sum[r * key_count + x], query[r], key);
+          }
         }
-      }
-    }
-    add_lanes<width / 2>(sum);
-    return sum[0];
-  }
-
-  /// Leaves the sum of the lanes of v[i] in lane i of v[0].
-  template <int half>
-  RAPT_INLINE static void add_lanes(Vector<S>* v) {
-#pragma GCC unroll 8
-    for (int i = 0; i < half; ++i) {
-      exchange<half, S>(v[i], v[i + half]);
-      v[i] += v[i + half];
-    }
-    if constexpr (half > 1) add_lanes<half / 2>(v);
-  }
-
-  /// Scores of rows [row, row + row_count) of a head and a block of keys.
-  template <int row_count>
-  void score_rows(long head, long row, const T* const* k, long first, long count) {
-    constexpr int key_count = width / row_count;
-    const Element* q = queries + (head * rows + row) * ld_query;
-    S* result = scores + (head * rows + row) * ld_keys + first;
-    for (long j = 0; j < count; j += key_count) {
-      const Vector<S> v = products<row_count>(q, k + j);
+      };
+      long i = 0;
+      for (; i + line <= d; i += line) add(i, line);
+      if (i < d) add(i, d - i);
+      add_lanes<products, width / 2>(sum);
+      const Vector<S> score = gather_lanes<width / products>(sum[0]);
 #pragma GCC unroll 4
       for (int r = 0; r < row_count; ++r) {
-        memcpy(result + r * ld_keys + j, reinterpret_cast<const S*>(&v) + r * key_count, key_count * sizeof(S));
+        memcpy(result + r * block_keys + j, reinterpret_cast<const S*>(&score) + r * key_count, key_count * sizeof(S));
+      }
+    }
+  }
+
+  /// Adds `count` vectors up into v[0], so that blocks of 2 * distance / count lanes belong to v[0], v[1], ...
+  template <int count, int distance>
+  RAPT_INLINE static void add_lanes(Vector<S>* v) {
+    if constexpr (count > 1) {
+#pragma GCC unroll 8
+      for (int i = 0; i < count / 2; ++i) {
+        exchange<distance, S>(v[i], v[i + count / 2]);
+        v[i] += v[i + count / 2];
+      }
+      add_lanes<count / 2, distance / 2>(v);
+    }
+  }
+
+  /// The sums of each `count` neighbouring lanes, side by side in the first lanes.
+  template <int count>
+  RAPT_INLINE static Vector<S> gather_lanes(Vector<S> v) {
+    if constexpr (count > 1) {
+      v = fold<count / 2>(v, [](auto a, auto b) { return a + b; });
+      Mask<S> from;
+      for (int i = 0; i < width; ++i) from[i] = i * count % width;
+      v = __builtin_shuffle(v, from);
+    }
+    return v;
+  }
+
+  void score(const Block& keys, long count) {
+    Fetch ahead = fetch(keys, group_keys, call.d_key);
+    for (long j = 0; j < count; j += group_keys) {
+      for (long head = 0; head < call.kv_heads; ++head) {
+        ahead.next();
+        for_rows(head, [&](auto n, long row) {
+          score_rows<decltype(n)::value>(queries + row * ld_query, ld_query, keys.rows + j, head * call.d_key,
+                                         call.d_key, scores + row * block_keys + j);
+        });
       }
     }
   }
@@ -121,36 +195,31 @@ struct Decode {
     static constexpr int value = count;
   };
   template <typename Function>
-  RAPT_INLINE void for_rows(Function function) {
-    long row = 0;
+  RAPT_INLINE void for_rows(long head, Function function) {
+    long row = head * rows;
+    const long end = row + rows;
     if constexpr (width >= 4) {
-      for (; row + 4 <= rows; row += 4) function(Rows<4>{}, row);
+      for (; row + 4 <= end; row += 4) function(Rows<4>{}, row);
     }
-    for (; row + 2 <= rows; row += 2) function(Rows<2>{}, row);
-    if (row < rows) function(Rows<1>{}, row);
-  }
-
-  /// Row pointers of a block of keys; those after the last repeat it, and what comes of them is not used.
-  RAPT_INLINE void find_rows(const Item& of, const Operand& operand, long first, long count, long d,
-                             const T** result) const {
-    for (long j = 0; j < block_keys; ++j) {
-      result[j] = key_row<T>(call, of, operand, item.first_key + first + at_most(j, count - 1), d);
-    }
+    for (; row + 2 <= end; row += 2) function(Rows<2>{}, row);
+    if (row < end) function(Rows<1>{}, row);
   }
 
   bool visible(long first, long count) const {
-    const long key = item.first_key + first;
     if (call.pattern.kind == Pattern::full) return true;
-    if (call.pattern.kind == Pattern::causal) return causal_keys(item, item.queries - 1) > key;
-    return call.pattern.classify(call.pattern.visibility, item, 0, item.queries, key, key + count) != 0;
+    if (call.pattern.kind == Pattern::causal) return causal_keys(item, item.queries - 1) > first;
+    return call.pattern.classify(call.pattern.visibility, item, 0, item.queries, first, first + count) != 0;
   }
 
-  /// Bit j: whether the query sees key first + j of the item.
-  uint64_t visible_bits(long query, long first) const {
-    const long key = item.first_key + first;
-    if (call.pattern.kind == Pattern::general) return call.pattern.bits(call.pattern.visibility, item, query, key);
-    const long most = at_most(at_least(causal_keys(item, query) - key, 0), block_keys);
-    return most == 64 ? ~uint64_t{0} : (uint64_t{1} << most) - 1;
+  /// Bit j: whether the query sees key first + j of the sequence, for j below count.
+  uint64_t visible_bits(long query, long first, long count) const {
+    const uint64_t all = (uint64_t{1} << count) - 1;
+    if (call.pattern.kind == Pattern::full) return all;
+    if (call.pattern.kind == Pattern::general) {
+      return call.pattern.bits(call.pattern.visibility, item, query, first) & all;
+    }
+    const long most = at_most(at_least(causal_keys(item, query) - first, 0), count);
+    return (uint64_t{1} << most) - 1;
   }
 
   /// From the products of a block to scores with all that is added to them.
@@ -160,20 +229,17 @@ struct Decode {
       const Item of = of_head(head);
       for (long r = 0; r < rows; ++r) {
         const RowTerms<S> terms(call, item, row_of(of, r));
-        S* s = scores + (head * rows + r) * ld_keys + first;
-        for (long j = 0; j < count; j += width) {
-          store(capped(load(s + j)) + terms(item.first_key + first + j, count - j), s + j);
-        }
+        S* s = scores + (head * rows + r) * block_keys;
+        for (long j = 0; j < count; j += width) store(capped(load(s + j)) + terms(first + j, count - j), s + j);
       }
     }
   }
 
-  void hide(long first) {
+  void hide(long first, long count) {
     for (long r = 0; r < rows; ++r) {
-      const uint64_t bits = visible_bits(r / item.heads, first);
-      if (~bits == 0) continue;
+      const uint64_t bits = visible_bits(r / item.heads, first, count);
       for (long head = 0; head < call.kv_heads; ++head) {
-        S* s = scores + (head * rows + r) * ld_keys + first;
+        S* s = scores + (head * rows + r) * block_keys;
         for (long j = 0; j < block_keys; ++j) {
           if (((bits >> j) & 1) == 0) s[j] = static_cast<S>(-__builtin_inf());
         }
@@ -181,120 +247,180 @@ struct Decode {
     }
   }
 
-  void score() {
-    for (long first = 0; first < item.keys; first += block_keys) {
-      const long count = at_most(block_keys, item.keys - first);
-      seen[first / block_keys] = visible(first, count);
-      if (!seen[first / block_keys]) continue;
-      for (long head = 0; head < call.kv_heads; ++head) {
-        const T* k[block_keys];
-        find_rows(of_head(head), call.k, first, count, call.d_key, k);
-        for_rows([&](auto n, long row) { score_rows<decltype(n)::value>(head, row, k, first, count); });
-      }
-      if (modified) modify(first, count);
-      if (call.pattern.kind != Pattern::full) hide(first);
-    }
-  }
-
-  /// Calls function(first, count) for the blocks of which anything is visible.
-  template <typename Function>
-  RAPT_INLINE void for_blocks(Function function) const {
-    for (long first = 0; first < item.keys; first += block_keys) {
-      if (seen[first / block_keys]) function(first, at_most(block_keys, item.keys - first));
-    }
-  }
-
   /// From the scores of one row to weights.
-  void exponentiate(long row) {
-    S* s = scores + row * ld_keys;
-    Vector<S> highest = broadcast(no_maximum<S>);
-    for_blocks([&](long first, long count) {
-      for (long j = 0; j < block_keys; j += width) {
-        // What lies beyond the last key must have no weight.
-        const Vector<S> v = lanes_below<S>(count - j) ? load(s + first + j) * scale : minus_infinity<S>();
-        store(v, s + first + j);
-        highest = max(highest, v);
-      }
-    });
-    S m = no_maximum<S>;
-    const S found = maximum_of_lanes<S>(highest);
-    if (!(found <= m)) m = found;
-    Vector<S> sum = {};
-    for_blocks([&](long first, long) {
-      for (long j = 0; j < block_keys; j += width) {
-        const Vector<S> p = exp2(load(s + first + j) - m);
-        sum += p;
-        store(p, s + first + j);
-      }
-    });
-    maximum[row] = m;
-    total[row] = sum_of_lanes<S>(sum);
+  RAPT_INLINE void weigh(long row) {
+    const S* s = scores + row * block_keys;
+    Vector<S> v[vectors];
+    bool grows = false;
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) {
+      v[i] = load(s + i * width) * scale;
+      grows |= any(v[i] > broadcast(maximum[row] + slack));
+    }
+    if (grows) raise(row, v);
+    const Vector<S> m = broadcast(maximum[row]);
+    Vector<S> sum = load(total + row * width);
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) {
+      v[i] = exp2(v[i] - m);
+      sum += v[i];
+    }
+    store(sum, total + row * width);
+    Element* w = weights + row * block_elements;
+    if constexpr (step == 2) {
+      bf16 rounded[block_keys];
+      store(v[0], rounded);
+      memcpy(w, rounded, sizeof rounded);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < vectors; ++i) store(v[i], w + i * width);
+    }
   }
 
-  /// Adds `row_count` rows of weights [., block_keys] times `vectors` vectors of values.
-  template <int row_count, int vectors>
-  RAPT_INLINE void add_columns(const S* p, const T* const* v, long count, long column, S* result) const {
-    Vector<S> sum[row_count][vectors] = {};
-    const bool whole = column + vectors * width <= call.d_value;
-    for (long j = 0; j < count; ++j) {
-      Vector<S> value[vectors];
-#pragma GCC unroll 4
-      for (int i = 0; i < vectors; ++i) {
-        const long at = column + i * width;
-        value[i] = whole ? load(v[j] + at) : load_at_most(v[j] + at, call.d_value - at);
+  /// Raises a row's maximum to that of the scores v.
+  __attribute__((noinline)) void raise(long row, const Vector<S>* v) {
+    Vector<S> highest = v[0];
+    for (int i = 1; i < vectors; ++i) highest = max(highest, v[i]);
+    const S m = maximum_of_lanes<S>(highest);
+    const S factor = exp2(broadcast(maximum[row] - m))[0];
+    maximum[row] = m;
+    store(load(total + row * width) * factor, total + row * width);
+    for (long c = 0; c < ld_sums; c += width) store(load(sums + row * ld_sums + c) * factor, sums + row * ld_sums + c);
+  }
+
+  /// `count` vectors of values of the key or, where elements are pairs, of the two keys that `rows` gives; n of them
+  /// belong to the head. Pairs come in the order that interleaving halves of 128 bits gives; write_sums undoes it.
+  template <int count>
+  RAPT_INLINE static void load_values(const T* const* keys, long offset, long n, auto* result) {
+    if constexpr (step == 2) {
+      typedef uint16_t Halves __attribute__((vector_size(64)));
+      Halves low, high;
+      for (int i = 0; i < 32; ++i) {
+        const int from = i / 8 * 8 + i % 8 / 2 + i % 2 * 32;
+        low[i] = static_cast<uint16_t>(from);
+        high[i] = static_cast<uint16_t>(from + 4);
       }
-#pragma GCC unroll 4
-      for (int r = 0; r < row_count; ++r) {
-        const Vector<S> weight = broadcast(p[r * ld_keys + j]);
-#pragma GCC unroll 4
-        for (int i = 0; i < vectors; ++i) sum[r][i] = multiply_add(sum[r][i], weight, value[i]);
+#pragma GCC unroll 2
+      for (int i = 0; i < count; i += 2) {
+        const Halves a = reinterpret_cast<Halves>(load_line(keys[0] + offset + i * width, n - i * width));
+        const Halves b = reinterpret_cast<Halves>(load_line(keys[1] + offset + i * width, n - i * width));
+        result[i] = reinterpret_cast<U32>(__builtin_shuffle(a, b, low));
+        result[i + 1] = reinterpret_cast<U32>(__builtin_shuffle(a, b, high));
       }
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i < count; ++i) result[i] = load_at_most(keys[0] + offset + i * width, n - i * width);
+    }
+  }
+
+  /// Adds the weights of a group of keys times `count` vectors of their values to row_count rows of sums.
+  template <int row_count, int count>
+  RAPT_INLINE static void add_columns(const Element* w, const T* const* values, long offset, long n, S* result,
+                                      long ld) {
+    Vector<S> sum[row_count][count];
+#pragma GCC unroll 4
+    for (int r = 0; r < row_count; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < count; ++i) sum[r][i] = load(result + r * ld + i * width);
+    }
+    const auto add = [&](long columns) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+      for (long j = 0; j < group_values / step; ++j) {
+        decltype(load(w)) value[count];
+        load_values<count>(values + j * step, offset, columns, value);
+#pragma GCC unroll 4
+        for (int r = 0; r < row_count; ++r) {
+          const auto weight = broadcast(w[r * block_elements + j]);
+#pragma GCC unroll 4
+          for (int i = 0; i < count; ++i) sum[r][i] = multiply_add(sum[r][i], weight, value[i]);
+        }
+      }
+    };
+    if (n >= count * width) {
+      add(count * width);
+    } else {
+      add(n);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < row_count; ++r) {
 #pragma GCC unroll 4
-      for (int i = 0; i < vectors; ++i) {
-        S* to = result + r * ld_sums + column + i * width;
-        store(load(to) + sum[r][i], to);
-      }
+      for (int i = 0; i < count; ++i) store(sum[r][i], result + r * ld + i * width);
     }
   }
 
   template <int row_count>
-  void add_rows(long head, long row, const T* const* v, long first, long count) {
-    const S* p = scores + (head * rows + row) * ld_keys + first;
-    S* result = sums + (head * rows + row) * ld_sums;
-    long column = 0;
-    for (; column + (value_vectors - 1) * width < call.d_value; column += value_vectors * width) {
-      add_columns<row_count, value_vectors>(p, v, count, column, result);
+  RAPT_INLINE static void add_rows(const Element* w, const T* const* values, long offset, long d, S* result, long ld) {
+    long c = 0;
+    for (; c + value_vectors * width <= ld; c += value_vectors * width) {
+      add_columns<row_count, value_vectors>(w, values, offset + c, d - c, result + c, ld);
     }
-    for (; column < call.d_value; column += width) add_columns<row_count, 1>(p, v, count, column, result);
+    for (; c < ld; c += step * width) add_columns<row_count, step>(w, values, offset + c, d - c, result + c, ld);
   }
 
-  void add_values() {
-    clear(sums, call.kv_heads * rows * ld_sums);
-    for_blocks([&](long first, long count) {
+  void add_values(const Block& values, long count) {
+    Fetch ahead = fetch(values, group_values, call.d_value);
+    for (long j = 0; j < count; j += group_values) {
       for (long head = 0; head < call.kv_heads; ++head) {
-        const T* v[block_keys];
-        find_rows(of_head(head), call.v, first, count, call.d_value, v);
-        for_rows([&](auto n, long row) { add_rows<decltype(n)::value>(head, row, v, first, count); });
+        ahead.next();
+        for_rows(head, [&](auto n, long row) {
+          add_rows<decltype(n)::value>(weights + row * block_elements + j / step, values.rows + j, head * call.d_value,
+                                       call.d_value, sums + row * ld_sums, ld_sums);
+        });
       }
-    });
+    }
   }
 
   void run() {
-    for (long row = 0; row < call.kv_heads * rows; ++row) {
+    for (long row = 0; row < all_rows; ++row) {
       const Row at = row_of(of_head(row / rows), row % rows);
       pack_row(element<const T>(call.q, at.token, at.head, call.d_key), call.d_key, queries + row * ld_query);
+      maximum[row] = no_maximum<S>;
     }
-    score();
-    for (long row = 0; row < call.kv_heads * rows; ++row) exponentiate(row);
-    add_values();
+    clear(total, all_rows * width);
+    clear(sums, all_rows * ld_sums);
+    Block keys, values;
+    const long end = item.first_key + item.keys;
+    if (item.keys > 0) {
+      find(call.k, item.first_key, call.d_key, keys.rows + block_keys);
+      find(call.v, item.first_key, call.d_value, values.rows + block_keys);
+    }
+    for (long first = item.first_key; first < end; first += block_keys) {
+      keys.advance();
+      values.advance();
+      find(call.k, first + block_keys, call.d_key, keys.rows + block_keys);
+      find(call.v, first + block_keys, call.d_value, values.rows + block_keys);
+      const long count = at_most(block_keys, end - first);
+      if (!visible(first, count)) continue;
+      score(keys, count);
+      if (modified) modify(first, count);
+      if (call.pattern.kind != Pattern::full || count < block_keys) hide(first, count);
+      for (long row = 0; row < all_rows; ++row) weigh(row);
+      add_values(values, count);
+    }
     S* part = static_cast<S*>(item.partial);
-    for (long row = 0; row < call.kv_heads * rows; ++row, part += part_size(call)) {
+    for (long row = 0; row < all_rows; ++row, part += part_size(call)) {
       part[0] = maximum[row];
-      part[1] = total[row];
-      memcpy(part + 2, sums + row * ld_sums, static_cast<unsigned long>(call.d_value) * sizeof(S));
+      part[1] = sum_of_lanes<S>(load(total + row * width));
+      write_sums(sums + row * ld_sums, part + 2);
+    }
+  }
+
+  /// The sums of a row in the order of their columns.
+  void write_sums(const S* from, S* to) const {
+    if constexpr (step == 2) {
+      I32 first, second;
+      for (int i = 0; i < width; ++i) {
+        const int column = i, later = i + width;
+        first[i] = column / 8 * 4 + column % 4 + column % 8 / 4 * width;
+        second[i] = later / 8 * 4 + later % 4 + later % 8 / 4 * width;
+      }
+      for (long c = 0; c < call.d_value; c += 2 * width) {
+        const F32 low = load(from + c), high = load(from + c + width);
+        const F32 sorted[2] = {__builtin_shuffle(low, high, first), __builtin_shuffle(low, high, second)};
+        memcpy(to + c, sorted, static_cast<unsigned long>(at_most(2 * width, call.d_value - c)) * sizeof(S));
+      }
+    } else {
+      memcpy(to, from, static_cast<unsigned long>(call.d_value) * sizeof(S));
     }
   }
 };

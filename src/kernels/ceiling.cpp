@@ -27,6 +27,35 @@ Tensor ones(const Context& ctx, Shape shape, DType dtype) {
   return result;
 }
 
+/// The median of runs that together last `seconds`, at least one.
+template <typename Work>
+double median_seconds(double seconds, Work&& work) {
+  std::vector<double> runs;
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    runs.push_back(seconds_since(begin));
+  } while (seconds_since(start) < seconds);
+  const auto middle = runs.begin() + static_cast<std::ptrdiff_t>(runs.size() / 2);
+  std::nth_element(runs.begin(), middle, runs.end());
+  return *middle;
+}
+
+std::int64_t bytes_of(const Tensor& tensor) {
+  return tensor.count() * static_cast<std::int64_t>(size_of(tensor.dtype()));
+}
+
+void read(const Context& ctx, const Tensor& tensor) {
+  constexpr std::int64_t block = std::int64_t{1} << 20;
+  const std::int64_t blocks = bytes_of(tensor) / block;
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(blocks));
+  ctx.parallel_for(blocks, [&](std::int64_t i) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(static_cast<const std::byte*>(tensor.raw()) + i * block);
+    xor_words(words, block / 8, &sums[static_cast<std::size_t>(i)]);
+  });
+}
+
 }  // namespace
 
 double gemm_rate(const Context& ctx, DType dtype, double seconds, const GemmShape& shape) {
@@ -35,34 +64,22 @@ double gemm_rate(const Context& ctx, DType dtype, double seconds, const GemmShap
   GemmWeight weight;
   weight.set(ones(ctx, {shape.n, shape.k}, dtype == DType::f64 ? DType::f64 : DType::f32));
   gemm(ctx, x, weight, {}, y);  // packs the weight
+  return 2.0 * static_cast<double>(shape.m * shape.n * shape.k) /
+         median_seconds(seconds, [&] { gemm(ctx, x, weight, {}, y); });
+}
 
-  std::vector<double> runs;
-  const auto start = std::chrono::steady_clock::now();
-  do {
-    const auto begin = std::chrono::steady_clock::now();
-    gemm(ctx, x, weight, {}, y);
-    runs.push_back(seconds_since(begin));
-  } while (seconds_since(start) < seconds);
-  const auto middle = runs.begin() + static_cast<std::ptrdiff_t>(runs.size() / 2);
-  std::nth_element(runs.begin(), middle, runs.end());
-  return 2.0 * static_cast<double>(shape.m * shape.n * shape.k) / *middle;
+double reading_rate(const Context& ctx, std::span<const Tensor> memory, double seconds) {
+  double bytes = 0;
+  for (const Tensor& tensor : memory) bytes += static_cast<double>(bytes_of(tensor));
+  return bytes / median_seconds(seconds, [&] {
+           for (const Tensor& tensor : memory) read(ctx, tensor);
+         });
 }
 
 double memory_bandwidth(const Context& ctx) {
-  constexpr std::int64_t bytes = std::int64_t{1} << 30;
-  constexpr std::int64_t block = std::int64_t{1} << 22;
-  const Tensor memory = Tensor::zeros({bytes / 8}, DType::i64);
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(bytes / block));
+  const Tensor memory = Tensor::zeros({std::int64_t{1} << 27}, DType::i64);
   double best = 0;
-  for (int pass = 0; pass < 3; ++pass) {
-    const auto begin = std::chrono::steady_clock::now();
-    ctx.parallel_for(bytes / block, [&](std::int64_t i) {
-      const auto* words =
-          reinterpret_cast<const std::uint64_t*>(static_cast<const std::byte*>(memory.raw()) + i * block);
-      xor_words(words, block / 8, &sums[static_cast<std::size_t>(i)]);
-    });
-    best = std::max(best, static_cast<double>(bytes) / seconds_since(begin));
-  }
+  for (int pass = 0; pass < 3; ++pass) best = std::max(best, reading_rate(ctx, {&memory, 1}, 0));
   return best;
 }
 

@@ -1,7 +1,10 @@
 /// What this machine can do: the ceilings that rates are held against.
 #pragma once
 
+#include <span>
+
 #include "core/context.h"
+#include "core/tensor.h"
 
 namespace rapt::kernels {
 
@@ -15,7 +18,10 @@ struct GemmShape {
 /// context's threads.
 double gemm_rate(const Context& ctx, DType dtype, double seconds, const GemmShape& shape = {});
 
-/// Bytes/s of reading memory that no cache holds (1 GiB), with the context's threads; the best of three passes.
+/// Bytes/s of reading these very tensors, one after the other and each in order, with the context's threads; the median
+/// of passes that together last `seconds`. Where memory lies can decide how fast it is read.
+double reading_rate(const Context& ctx, std::span<const Tensor> memory, double seconds);
+/// The same of memory that no cache holds (1 GiB); the best of three passes.
 double memory_bandwidth(const Context& ctx);
 
 }  // namespace rapt::kernels
