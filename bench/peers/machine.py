@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import torch
@@ -18,6 +19,12 @@ def processor():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def rapt_version():
+    """The commit of this checkout, which the command is taken to be built from."""
+    command = ["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def describe(**versions):

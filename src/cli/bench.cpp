@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cli/bench_attention.h"
-#include "cli/output.h"
+#include "cli/bench_report.h"
 #include "core/error.h"
 #include "kernels/ceiling.h"
 #include "kernels/dispatch.h"
@@ -35,14 +35,10 @@ DType dtype_of(Precision precision) {
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
-void print_row(const nlohmann::ordered_json& row, bool json, const std::string& text) {
-  cli::print(json ? row.dump() + "\n" : text + "\n");
-}
-
 void bench_gemm(const Options& options) {
   const Context ctx({.threads = options.threads});
   const double bandwidth = kernels::memory_bandwidth(ctx) / 1e9;
-  print_row(
+  bench::report(
       {{"what", "memory"}, {"threads", ctx.threads()}, {"gbps", bandwidth}, {"isa", kernels::name_of(kernels::isa())}},
       options.json,
       fmt::format("{} threads, {}; reading memory {:.1f} GB/s", ctx.threads(), kernels::name_of(kernels::isa()),
@@ -52,19 +48,18 @@ void bench_gemm(const Options& options) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     for (const auto& shape : shapes) {
       const double rate = kernels::gemm_rate(ctx, dtype, 0.3, shape) / 1e9;
-      print_row({{"what", "gemm"},
-                 {"dtype", name_of(dtype)},
-                 {"m", shape.m},
-                 {"n", shape.n},
-                 {"k", shape.k},
-                 {"threads", ctx.threads()},
-                 {"gflops", rate}},
-                options.json,
-                fmt::format("{:<4}  {:>5} x {:>5} x {:>5}  {:7.1f} GFLOP/s", name_of(dtype), shape.m, shape.n, shape.k,
-                            rate));
+      bench::report({{"what", "gemm"},
+                     {"dtype", name_of(dtype)},
+                     {"m", shape.m},
+                     {"n", shape.n},
+                     {"k", shape.k},
+                     {"threads", ctx.threads()},
+                     {"gflops", rate}},
+                    options.json,
+                    fmt::format("{:<4}  {:>5} x {:>5} x {:>5}  {:7.1f} GFLOP/s", name_of(dtype), shape.m, shape.n,
+                                shape.k, rate));
     }
   }
-  cli::flush();
 }
 
 Batch random_batch(const ModelConfig& config, const Options& options) {
@@ -111,10 +106,10 @@ void bench_train(const Options& options) {
       const double tokens = static_cast<double>(batch.target_tokens());
       std::vector<double> seconds;
       std::uint64_t flops = 0;
-      for (int step = 0; step < options.steps + 2; ++step) {
+      for (int i = 0; i < options.steps + 2; ++i) {
         const auto begin = std::chrono::steady_clock::now();
         const std::uint64_t before = kernels::gemm_flops();
-        ctx.random.start_step(static_cast<std::uint64_t>(step));
+        ctx.random.start_step(static_cast<std::uint64_t>(i));
         Tape tape;
         ctx.tape = &tape;
         model.loss(ctx, batch, {.label_smoothing = 0.1, .gradient_scale = 1 / tokens});
@@ -124,30 +119,27 @@ void bench_train(const Options& options) {
         optimizer.update(ctx, 1e-4, norm > 1 ? 1 / norm : 1);
         optimizer.clear_gradients();
         flops = kernels::gemm_flops() - before;
-        if (step >= 2)
-          seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+        if (i >= 2) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
       }
-      const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-      std::nth_element(seconds.begin(), middle, seconds.end());
-      const double rate = static_cast<double>(flops) / *middle / 1e9;
+      const double step = bench::median(seconds);
+      const double rate = static_cast<double>(flops) / step / 1e9;
       const double ceiling = kernels::gemm_rate(ctx, ctx.compute, 0.5) / 1e9;
-      print_row({{"what", "train"},
-                 {"recipe", name},
-                 {"dtype", name_of(ctx.compute)},
-                 {"sequences", options.sequences},
-                 {"length", options.length},
-                 {"vocab", options.vocab},
-                 {"threads", ctx.threads()},
-                 {"seconds", *middle},
-                 {"tokens_per_second", tokens / *middle},
-                 {"gflops", rate},
-                 {"ceiling_gflops", ceiling},
-                 {"percent_of_ceiling", 100 * rate / ceiling}},
-                options.json,
-                fmt::format(
-                    "{:<12} {:<4}  {:7.1f} ms a step  {:8.0f} target tokens/s  {:6.1f} GFLOP/s, {:4.1f} % of {:.1f}",
-                    name, name_of(ctx.compute), 1e3 * *middle, tokens / *middle, rate, 100 * rate / ceiling, ceiling));
-      cli::flush();
+      bench::report(
+          {{"what", "train"},
+           {"recipe", name},
+           {"dtype", name_of(ctx.compute)},
+           {"sequences", options.sequences},
+           {"length", options.length},
+           {"vocab", options.vocab},
+           {"threads", ctx.threads()},
+           {"seconds", step},
+           {"tokens_per_second", tokens / step},
+           {"gflops", rate},
+           {"ceiling_gflops", ceiling},
+           {"percent_of_ceiling", 100 * rate / ceiling}},
+          options.json,
+          fmt::format("{:<12} {:<4}  {:7.1f} ms a step  {:8.0f} target tokens/s  {:6.1f} GFLOP/s, {:4.1f} % of {:.1f}",
+                      name, name_of(ctx.compute), 1e3 * step, tokens / step, rate, 100 * rate / ceiling, ceiling));
     }
   }
 }

@@ -2,165 +2,27 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "cli/output.h"
-#include "core/context.h"
+#include "cli/bench_attention_case.h"
+#include "cli/bench_linear_attention.h"
+#include "cli/bench_report.h"
 #include "kernels/ceiling.h"
-#include "kernels/convert.h"
 #include "kernels/gemm.h"
 #include "kernels/softmax.h"
-#include "rapt/attention.h"
 
-namespace rapt {
+namespace rapt::bench {
 namespace {
 
 using attention::Visibility;
 
-struct Options {
-  int threads = 0;
-  bool json = false;
-  double seconds = 1;  ///< for each figure
-  std::vector<std::string> what{"forward", "backward", "decode", "window", "ragged", "sweep"};
-  std::vector<std::string> dtypes{"f32", "bf16"};
-  std::vector<int> lengths{1024, 4096, 16384};
-  std::vector<int> widths{64, 128};
-  int tokens = 16384;  ///< of a batch: as many heads as it takes
-};
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// The median of repeated runs that together last about `seconds`, after one that does not count.
-template <typename Work>
-double median_seconds(double seconds, Work&& work) {
-  work();
-  std::vector<double> runs;
-  const auto start = std::chrono::steady_clock::now();
-  do {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    runs.push_back(seconds_since(begin));
-  } while (runs.size() < 3 || seconds_since(start) < seconds);
-  const auto middle = runs.begin() + static_cast<std::ptrdiff_t>(runs.size() / 2);
-  std::nth_element(runs.begin(), middle, runs.end());
-  return *middle;
-}
-
-/// What is timed: sequences of queries over keys, all alike or not.
-struct Case {
-  std::string direction;
-  DType dtype = DType::f32;
-  std::vector<attention::Span> sequences = {};
-  int heads = 1;
-  int kv_heads = 1;
-  int d_head = 64;
-  Visibility visibility = {};
-
-  std::int64_t query_tokens() const {
-    std::int64_t count = 0;
-    for (const auto& s : sequences) count = std::max<std::int64_t>(count, s.query_begin + s.query_count);
-    return count;
-  }
-  std::int64_t key_tokens() const {
-    std::int64_t count = 0;
-    for (const auto& s : sequences) count = std::max<std::int64_t>(count, s.key_begin + s.key_count);
-    return count;
-  }
-  std::int64_t longest() const {
-    std::int64_t count = 0;
-    for (const auto& s : sequences) count = std::max<std::int64_t>(count, s.key_count);
-    return count;
-  }
-  bool causal() const { return visibility.is_causal(); }
-  /// As the field counts: 4 * heads * queries * keys * d_head, halved when causal, 2.5 times for backward.
-  double flops() const {
-    double pairs = 0;
-    for (const auto& s : sequences) pairs += static_cast<double>(s.query_count) * s.key_count;
-    return 4.0 * heads * pairs * d_head * (causal() ? 0.5 : 1.0) * (direction == "backward" ? 2.5 : 1.0);
-  }
-  /// Bytes of the keys and values.
-  double bytes() const {
-    return 2.0 * static_cast<double>(key_tokens()) * kv_heads * d_head * static_cast<double>(size_of(dtype));
-  }
-};
-
-std::vector<attention::Span> square(int length) {
-  return {{0, length, 0, length}};
-}
-
-/// Standard normal numbers, the same for the same shape.
-Tensor random_values(const Context& ctx, std::int64_t rows, std::int64_t width, DType dtype, std::uint64_t seed) {
-  const Tensor values = Tensor::empty({rows, width}, DType::f32);
-  // A table of normal numbers is enough: drawing each one would take longer than what is measured.
-  std::vector<float> table(8191);
-  RandomSequence random(seed);
-  for (float& x : table) x = static_cast<float>(random.normal());
-  float* const data = values.write<float>();
-  for (std::int64_t i = 0; i < values.count(); ++i) data[i] = table[static_cast<std::size_t>(i) % table.size()];
-  const Tensor result = Tensor::empty({rows, width}, dtype);
-  kernels::convert(ctx, values, result);
-  return result;
-}
-
-attention::Rows rows_of(const Tensor& x) {
-  return {x.dtype(), const_cast<void*>(x.raw()), x.dim(1)};
-}
-
-/// The operands of a case, and its calls.
-class Operands {
- public:
-  Operands(const Context& ctx, const Case& c) : ctx_(ctx), case_(c) {
-    const std::int64_t width = std::int64_t{c.heads} * c.d_head;
-    const std::int64_t kv_width = std::int64_t{c.kv_heads} * c.d_head;
-    q_ = random_values(ctx, c.query_tokens(), width, c.dtype, 1);
-    k_ = random_values(ctx, c.key_tokens(), kv_width, c.dtype, 2);
-    v_ = random_values(ctx, c.key_tokens(), kv_width, c.dtype, 3);
-    out_ = Tensor::empty(q_.shape(), c.dtype);
-    log_sum_exp_ = Tensor::empty({c.query_tokens(), c.heads}, DType::f32);
-    if (c.direction != "backward") return;
-    d_out_ = random_values(ctx, c.query_tokens(), width, c.dtype, 4);
-    dq_ = Tensor::empty(q_.shape(), c.dtype);
-    dk_ = Tensor::empty(k_.shape(), c.dtype);
-    dv_ = Tensor::empty(v_.shape(), c.dtype);
-  }
-
-  void forward() const { attention::forward(problem(), inputs(), outputs(), ctx_.threads()); }
-  void backward() const {
-    attention::backward(problem(), inputs(), outputs(), rows_of(d_out_),
-                        {.q = rows_of(dq_), .k = rows_of(dk_), .v = rows_of(dv_)}, ctx_.threads());
-  }
-  const Tensor& q() const { return q_; }
-  const Tensor& k() const { return k_; }
-  const Tensor& v() const { return v_; }
-
- private:
-  attention::Problem problem() const {
-    return {.sequences = case_.sequences,
-            .heads = case_.heads,
-            .kv_heads = case_.kv_heads,
-            .d_key = case_.d_head,
-            .d_value = case_.d_head,
-            .scale = 1 / std::sqrt(static_cast<double>(case_.d_head)),
-            .visibility = case_.visibility};
-  }
-  attention::Inputs inputs() const { return {rows_of(q_), rows_of(k_), rows_of(v_)}; }
-  attention::Outputs outputs() const { return {rows_of(out_), log_sum_exp_.raw_write()}; }
-
-  const Context& ctx_;
-  const Case& case_;
-  Tensor q_, k_, v_, out_, log_sum_exp_, d_out_, dq_, dk_, dv_;
-};
-
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options), ctx_({.threads = options.threads}) {}
+  explicit Bench(const AttentionOptions& options) : options_(options), ctx_({.threads = options.threads}) {}
 
   void run() {
     bandwidth_ = kernels::memory_bandwidth(ctx_) / 1e9;
@@ -177,17 +39,15 @@ class Bench {
       if (wanted("window")) window(dtype);
       if (wanted("ragged")) ragged(dtype);
       if (wanted("sweep")) sweep(dtype);
+      if (wanted("statistics")) statistics(dtype);
+      if (wanted("linear")) linear_attention(ctx_, dtype, options_);
     }
-    cli::flush();
   }
 
  private:
   bool wanted(const std::string& what) const { return std::ranges::find(options_.what, what) != options_.what.end(); }
 
-  void say(const nlohmann::ordered_json& row, const std::string& text) const {
-    cli::print(options_.json ? row.dump() + "\n" : text + "\n");
-    cli::flush();
-  }
+  void say(const nlohmann::ordered_json& row, const std::string& text) const { report(row, options_.json, text); }
 
   double time(const Case& c) const {
     const Operands operands(ctx_, c);
@@ -202,6 +62,7 @@ class Bench {
             {"dtype", name_of(c.dtype)},
             {"length", c.longest()},
             {"sequences", c.sequences.size()},
+            {"query_tokens", c.query_tokens()},
             {"heads", c.heads},
             {"kv_heads", c.kv_heads},
             {"d_head", c.d_head},
@@ -232,17 +93,18 @@ class Bench {
   void squares(const std::string& direction, DType dtype) const {
     for (const int d_head : options_.widths) {
       for (const int length : options_.lengths) {
-        for (const bool causal : {false, true}) {
+        for (const Visibility& visibility : visibilities()) {
           report_flops({.direction = direction,
                         .dtype = dtype,
                         .sequences = square(length),
-                        .heads = std::max(1, options_.tokens / length),
-                        .kv_heads = std::max(1, options_.tokens / length),
+                        .heads = options_.heads_for(length),
+                        .kv_heads = options_.heads_for(length),
                         .d_head = d_head,
-                        .visibility = causal ? Visibility::causal() : Visibility::full()});
+                        .visibility = visibility});
         }
       }
     }
+    if (options_.heads > 0) return;
     for (const int length : options_.lengths) {
       report_flops({.direction = direction, .dtype = dtype, .sequences = square(length), .d_head = options_.widths[0]});
     }
@@ -288,27 +150,73 @@ class Bench {
     say(row, fmt::format("{}  {:.1f} times faster than full", text_of(narrow, seconds), full_seconds / seconds));
   }
 
-  /// A batch of sentences.
+  /// A batch of sentences: 400 of 5 to 60 tokens. bench/peers/attention_race.py makes the same.
   void ragged(DType dtype) const {
     std::vector<attention::Span> sequences;
-    RandomSequence random(1);
     std::int32_t begin = 0;
-    for (int i = 0; i < 400; ++i) {
-      const auto length = static_cast<std::int32_t>(5 + random.below(56));
+    for (std::int32_t i = 0; i < 400; ++i) {
+      const std::int32_t length = 5 + i * 37 % 56;
       sequences.push_back({begin, length, begin, length});
       begin += length;
     }
     for (const std::string direction : {"forward", "backward"}) {
-      for (const bool causal : {false, true}) {
+      for (const Visibility& visibility : visibilities()) {
         report_flops({.direction = direction,
                       .dtype = dtype,
                       .sequences = sequences,
                       .heads = 8,
                       .kv_heads = 8,
                       .d_head = 64,
-                      .visibility = causal ? Visibility::causal() : Visibility::full()});
+                      .visibility = visibility});
       }
     }
+  }
+
+  /// What statistics cost on top of the forward pass.
+  void statistics(DType dtype) const {
+    for (const int d_head : options_.widths) {
+      for (const int length : options_.lengths) {
+        for (const Visibility& visibility : visibilities()) {
+          report_statistics({.direction = "forward",
+                             .dtype = dtype,
+                             .sequences = square(length),
+                             .heads = options_.heads_for(length),
+                             .kv_heads = options_.heads_for(length),
+                             .d_head = d_head,
+                             .visibility = visibility});
+        }
+      }
+    }
+  }
+
+  void report_statistics(const Case& c) const {
+    constexpr int top = 4, bins = 64;
+    const auto rows = static_cast<std::size_t>(c.query_tokens() * c.heads);
+    const auto heads = static_cast<std::size_t>(c.heads);
+    std::vector<float> maximum(rows), entropy(rows), top_weights(rows * top);
+    std::vector<std::int32_t> top_keys(rows * top);
+    std::vector<float> key_mass(static_cast<std::size_t>(c.key_tokens()) * heads);
+    std::vector<float> pooled(c.sequences.size() * heads * bins * bins);
+    const attention::Statistics of_rows{.maximum = maximum.data(),
+                                        .entropy = entropy.data(),
+                                        .top = top,
+                                        .top_keys = top_keys.data(),
+                                        .top_weights = top_weights.data()};
+    const attention::Statistics of_tiles{.key_mass = key_mass.data(), .bins = bins, .pooled = pooled.data()};
+    const Operands operands(ctx_, c);
+    const std::vector<double> seconds = median_seconds(
+        options_.seconds,
+        {[&] { operands.forward(); }, [&] { operands.forward(&of_rows); }, [&] { operands.forward(&of_tiles); }});
+    const auto percent = [&](std::size_t i) { return 100 * (seconds[i] / seconds[0] - 1); };
+    nlohmann::ordered_json row = row_of(c, seconds[0]);
+    row["what"] = "statistics";
+    row["seconds_with_row_statistics"] = seconds[1];
+    row["seconds_with_key_mass_and_map"] = seconds[2];
+    row["percent_for_row_statistics"] = percent(1);
+    row["percent_for_key_mass_and_map"] = percent(2);
+    say(row,
+        fmt::format("{}  rows' maximum, entropy and 4 heaviest keys {:+.1f} %, mass of keys and 64x64 map {:+.1f} %",
+                    text_of(c, seconds[0]), percent(1), percent(2)));
   }
 
   /// Scores by a matrix product, softmax, and a matrix product with the values.
@@ -363,16 +271,28 @@ class Bench {
                     worst_case.longest(), worst_case.d_head));
   }
 
-  const Options& options_;
+  std::vector<Visibility> visibilities() const {
+    std::vector<Visibility> result;
+    for (const std::string& name : options_.visibilities) {
+      result.push_back(name == "causal" ? Visibility::causal() : Visibility::full());
+    }
+    return result;
+  }
+
+  const AttentionOptions& options_;
   Context ctx_;
   double bandwidth_ = 0;
   double ceiling_ = 0;
 };
 
 }  // namespace
+}  // namespace rapt::bench
+
+namespace rapt {
 
 void add_bench_attention(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
+  using bench::AttentionOptions;
+  auto options = std::make_shared<AttentionOptions>();
   CLI::App* command = bench.add_subcommand("attention",
                                            "the attention operator; FLOPs are 4 * heads * queries * keys * d_head, "
                                            "half when causal, 2.5 times for backward");
@@ -383,17 +303,22 @@ void add_bench_attention(CLI::App& bench) {
       ->check(CLI::Range(0.0, 1000.0));
   command->add_option("--what", options->what, "what to time")
       ->capture_default_str()
-      ->check(CLI::IsMember({"forward", "backward", "decode", "window", "ragged", "sweep"}));
+      ->check(CLI::IsMember({"forward", "backward", "decode", "window", "ragged", "sweep", "statistics", "linear"}));
   command->add_option("--dtype", options->dtypes, "types of the operands")
       ->capture_default_str()
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--length", options->lengths, "queries and keys of forward and backward")
+  command->add_option("--length", options->lengths, "queries and keys of forward, backward and statistics")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--visibility", options->visibilities, "of forward, backward, ragged and statistics")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"full", "causal"}));
+  command->add_option("--heads", options->heads, "0: as many as 16384 tokens take, at least 1; 8 for linear")
+      ->check(CLI::Range(0, 1024));
   command->add_option("--d-head", options->widths, "width of the heads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  command->callback([options] { Bench(*options).run(); });
+  command->callback([options] { bench::Bench(*options).run(); });
 }
 
 }  // namespace rapt

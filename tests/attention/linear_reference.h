@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +21,18 @@
 namespace rapt::attention::linear {
 
 using Kind = LinearForm::Kind;
+
+/// The first `count` standard normal numbers of a seed; drawn once, for many examples differ in their form only.
+inline std::span<const double> normal_numbers(std::uint64_t seed, std::size_t count) {
+  struct Drawn {
+    RandomSequence random;
+    std::vector<double> numbers = {};
+  };
+  static std::map<std::uint64_t, Drawn> all;
+  Drawn& drawn = all.try_emplace(seed, Drawn{RandomSequence(seed)}).first->second;
+  while (drawn.numbers.size() < count) drawn.numbers.push_back(drawn.random.normal());
+  return std::span(drawn.numbers).first(count);
+}
 
 /// Inputs in float64, rows without gaps.
 struct Example {
@@ -63,11 +77,14 @@ struct Example {
 
   /// Draws all inputs: keys of the delta rule have length 1, gates and decays lie in (0, 1).
   Example& fill(std::uint64_t seed) {
-    RandomSequence random(seed);
+    std::size_t taken = 0;
     const auto draw = [&](std::vector<double>& x, std::int64_t count) {
-      x.resize(static_cast<std::size_t>(count));
-      for (double& value : x) value = random.normal();
+      const std::size_t begin = taken;
+      taken += static_cast<std::size_t>(count);
+      const auto numbers = normal_numbers(seed, taken).subspan(begin);
+      x.assign(numbers.begin(), numbers.end());
     };
+    RandomSequence random(seed + 1000000);
     const auto draw_gates = [&](std::vector<double>& x, std::int64_t count, double from) {
       x.resize(static_cast<std::size_t>(count));
       for (double& value : x) value = from + (1 - from) * random.uniform();

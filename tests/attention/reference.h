@@ -43,9 +43,6 @@ struct Example {
             .visibility = causal ? visibility & Visibility::causal() : visibility,
             .dropout = dropout};
   }
-  bool sees(const Span& s, std::int32_t query, std::int32_t key) const {
-    return (problem().visibility.bits(s, query, key) & 1) != 0;
-  }
   /// What is done to scale * q.k of (sequence, head, query, key).
   double score(double product, std::size_t sequence, int head, std::int32_t query, std::int32_t key) const {
     const Span& s = sequences[sequence];
@@ -257,6 +254,7 @@ inline std::vector<double> reference_weights(const Example& e, const Span& s, st
                                              double* log_sum_exp) {
   const int kv_head = head / (e.heads / e.kv_heads);
   std::vector<double> weights(static_cast<std::size_t>(s.key_count), 0.0);
+  const Visibility visible = e.problem().visibility;
   const double* q = e.q.data() + (std::int64_t{s.query_begin + query} * e.heads + head) * e.d_key;
   const auto sequence = static_cast<std::size_t>(&s - e.sequences.data());
   const double nothing = -std::numeric_limits<double>::infinity();
@@ -264,7 +262,7 @@ inline std::vector<double> reference_weights(const Example& e, const Span& s, st
   for (std::int32_t j = 0; j < s.key_count; ++j) {
     double& w = weights[static_cast<std::size_t>(j)];
     w = nothing;
-    if (!e.sees(s, query, j)) continue;
+    if ((visible.bits(s, query, j) & 1) == 0) continue;
     const double* k = e.k.data() + (std::int64_t{s.key_begin + j} * e.kv_heads + kv_head) * e.d_key;
     double product = 0;
     for (int i = 0; i < e.d_key; ++i) product += q[i] * k[i];
@@ -304,7 +302,8 @@ inline Reference reference(const Example& e) {
         double delta = 0;
         for (std::int32_t j = 0; j < s.key_count; ++j) {
           const auto at = static_cast<std::size_t>(j);
-          mask[at] = kept(e.dropout, s.query_begin + query, head, j) ? 1 / e.dropout.kept() : 0.0;
+          const bool keeps = !e.dropout.active() || kept(e.dropout, s.query_begin + query, head, j);
+          mask[at] = keeps ? 1 / e.dropout.kept() : 0.0;
           const std::int64_t key_row = std::int64_t{s.key_begin + j} * e.kv_heads + kv_head;
           for (int i = 0; i < e.d_value; ++i) {
             const double v = e.v[static_cast<std::size_t>(key_row * e.d_value + i)];
