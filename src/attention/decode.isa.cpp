@@ -217,7 +217,7 @@ struct Decode {
       }
     });
     S m = no_maximum<S>;
-    const S found = maximum_of_lanes<S>(highest);
+    const S found = kernels::maximum(highest);
     if (!(found <= m)) m = found;
     Vector<S> sum = {};
     for_blocks([&](long first, long) {
@@ -228,7 +228,7 @@ struct Decode {
       }
     });
     maximum[row] = m;
-    total[row] = sum_of_lanes<S>(sum);
+    total[row] = kernels::sum(sum);
   }
 
   /// Adds `row_count` rows of weights [., block_keys] times `vectors` vectors of values.
