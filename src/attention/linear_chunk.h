@@ -453,6 +453,37 @@ RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buf
                       .diagonal = chunk.diagonal});
 }
 
+/// result [rows, columns] (+)= x times columns of a state, for rows x of features.
+template <typename S>
+RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, long rows, const S* sums, long columns,
+                           S* result, bool accumulate = false) {
+  multiply(Product<S>{.a = x,
+                      .lda = b.ld_width,
+                      .b = sums,
+                      .ldb = b.ld_value,
+                      .c = result,
+                      .ldc = b.ld_value,
+                      .rows = rows,
+                      .depth = call.width,
+                      .columns = columns,
+                      .accumulate = accumulate});
+}
+/// sums (+)= phi(K)^T x, for columns of a state and of rows x of the chunk's keys.
+template <typename S>
+RAPT_INLINE void add_to_sums(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long columns,
+                             S* sums, bool accumulate) {
+  multiply(Product<S>{.a = b.keys_t,
+                      .lda = b.ld_chunk,
+                      .b = x,
+                      .ldb = b.ld_value,
+                      .c = sums,
+                      .ldc = b.ld_value,
+                      .rows = call.width,
+                      .depth = chunk.keys,
+                      .columns = columns,
+                      .accumulate = accumulate});
+}
+
 /// From sums of weights to factors; a sum of 0 (or too small to divide by) gives 0.
 template <typename S>
 RAPT_INLINE void invert(S* denominators, long count) {
