@@ -360,7 +360,7 @@ void add_shares(const Call& call, const Item& item) {
   using S = typename Numbers<T>::S;
   const long size = round_up(rows_of(item), group_rows<S>) * call.d_key;
   S* sum = static_cast<S*>(item.partial);
-  for (long share = 1; share < call.shares; ++share) {
+  for (long share = 1; share < item.parts; ++share) {
     const S* next = sum + share * size;
     for (long i = 0; i < size; i += Simd<S>::width) store(load(sum + i) + load(next + i), sum + i);
   }

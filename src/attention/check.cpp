@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "attention/statistics.h"
 #include "core/error.h"
 
 namespace rapt::attention {
@@ -109,13 +110,12 @@ void check_statistics(const Problem& problem, const Outputs& outputs) {
     check_disjoint(std::move(keys), "key");
   }
   for (const std::int32_t row : ask->rows) {
-    const auto found = std::ranges::find_if(problem.sequences, [row](const Span& s) {
-      return row >= s.query_begin && row - s.query_begin < s.query_count;
-    });
-    require(found != problem.sequences.end(), "attention: the weights of row {} are asked for, which no sequence has",
-            row);
-    require(ask->row_weights != nullptr && ask->row_stride >= found->key_count,
-            "attention: {} places a row cannot take the weights of {} keys", ask->row_stride, found->key_count);
+    const std::size_t sequence = sequence_of_row(problem, row);
+    require(sequence < problem.sequences.size(),
+            "attention: the weights of row {} are asked for, which no sequence has", row);
+    const std::int32_t keys = problem.sequences[sequence].key_count;
+    require(ask->row_weights != nullptr && ask->row_stride >= keys,
+            "attention: {} places a row cannot take the weights of {} keys", ask->row_stride, keys);
   }
 }
 

@@ -299,7 +299,7 @@ struct Decode {
   }
 };
 
-/// out and log_sum_exp of all rows of a sequence from call.shares parts.
+/// out and log_sum_exp of all rows of a sequence from item.parts parts.
 template <typename T>
 void merge_parts(const Call& call, const Item& item) {
   using S = typename Numbers<T>::S;
@@ -314,9 +314,9 @@ void merge_parts(const Call& call, const Item& item) {
     const Row at = row_of(one, row % rows);
     S* first = static_cast<S*>(item.partial) + row * size;
     S maximum = no_maximum<S>;
-    for (long i = 0; i < item.keys; ++i) maximum = first[i * stride] <= maximum ? maximum : first[i * stride];
+    for (long i = 0; i < item.parts; ++i) maximum = first[i * stride] <= maximum ? maximum : first[i * stride];
     S total = 0;
-    for (long i = 0; i < item.keys; ++i) {
+    for (long i = 0; i < item.parts; ++i) {
       S* part = first + i * stride;
       const S factor = exp2(broadcast(part[0] - maximum))[0];
       total += part[1] * factor;

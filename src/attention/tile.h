@@ -17,8 +17,6 @@ constexpr long group_rows = 2 * Simd<S>::width;
 /// Rows of a product computed together: with two vectors each they fill half of the registers, which also hides the
 /// latency of multiply-adds.
 constexpr long block = lanes == 16 ? 8 : 4;
-/// Keys of a tile. They begin at multiples of it, so that what a row gives depends on its own keys only.
-constexpr long tile_keys = 128;
 
 // The product c = a b. Each element is summed over the depth in ascending order by one chain of multiply-adds, whatever
 // the rows and vectors it is computed with.
