@@ -55,6 +55,11 @@ struct TileStatistics {
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
         const long place = j * group + v * width;
+        if (v * width >= rows) {
+          // Terms were filled in for vectors with rows only.
+          store(Vector<S>{}, scores + place);
+          continue;
+        }
         const Vector<S> product = load(scores + place);
         const Vector<S> shift = load(row_shift + v * width);
         const Vector<S> exponent = call.added.any

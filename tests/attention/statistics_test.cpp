@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <string>
 
@@ -218,6 +219,36 @@ TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
     EXPECT_EQ(other.key_mass, results[0].key_mass);
     EXPECT_EQ(other.pooled, results[0].pooled);
     EXPECT_EQ(other.top_weights, results[0].top_weights);
+  }
+}
+
+/// Fills the memory that kernels on this thread take theirs from with NaN.
+void poison_scratch() {
+  constexpr std::int64_t bytes = 1 << 23;
+  std::memset(thread_scratch(bytes), 0xff, bytes);
+}
+
+TEST(AttentionStatistics, WhatMemoryHeldBeforeDoesNotMatter) {
+  std::vector<Example> all = examples();
+  all.push_back(example_of({{1, 40}, {9, 200}}, 2, 1, Visibility::causal()));
+  all.back().alibi_slopes = {0.01, 0.1};
+  for (const Example& e : all) {
+    for (const kernels::Isa isa : instruction_sets()) {
+      SCOPED_TRACE(name_of(isa));
+      Trial<float> run(e, isa, 1);
+      poison_scratch();
+      const Asked asked = ask(run, 1);
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.key_mass))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.pooled))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.entropy))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.row_weights))));
+      EXPECT_FALSE(std::isnan(largest(run.out.values())));
+      poison_scratch();
+      run.backward();
+      EXPECT_FALSE(std::isnan(largest(run.dq.values())));
+      EXPECT_FALSE(std::isnan(largest(run.dk.values())));
+      EXPECT_FALSE(std::isnan(largest(run.dv.values())));
+    }
   }
 }
 
