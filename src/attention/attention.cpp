@@ -132,7 +132,7 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
 
 void weights(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const void* log_sum_exp,
              int sequence, int head, std::span<float> weights, int threads) {
-  check_weights(problem, inputs, log_sum_exp, sequence, head, static_cast<std::int64_t>(weights.size()));
+  check_weights(problem, inputs, log_sum_exp, sequence, head, weights.size());
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.log_sum_exp = const_cast<void*>(log_sum_exp);
