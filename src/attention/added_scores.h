@@ -120,7 +120,7 @@ void fill_terms(const Call& call, const Item& item, long first_row, long rows, l
         v[i] = r + i < rows ? RowTerms<S>(call, item, row_of(item, first_row + r + i))(first_key + j, keys - j)
                             : Vector<S>{};
       }
-      transpose<width / 2, S>(v);
+      transpose_square<width / 2, S>(v);
       for (int i = 0; i < at_most(width, keys - j); ++i) store(v[i], result + (j + i) * group_rows<S> + r);
     }
   }
@@ -156,7 +156,7 @@ void add_term_gradients(const Call& call, const Item& item, long first_row, long
       for (int i = 0; i < width; ++i) {
         v[i] = j + i < keys ? load(d_scores + (j + i) * group_rows<S> + r) : Vector<S>{};
       }
-      transpose<width / 2, S>(v);
+      transpose_square<width / 2, S>(v);
       const long n = at_most(width, keys - j);
       for (int i = 0; i < at_most(width, rows - r); ++i) {
         const Row row = row_of(item, first_row + r + i);
@@ -168,7 +168,7 @@ void add_term_gradients(const Call& call, const Item& item, long first_row, long
           for (long lane = 0; lane < n; ++lane) bias[lane * added.by_key] += v[i][lane];
         }
         const long head = row.head - item.head;
-        if (added.d_slopes) shared.slopes[head] -= sum_of_lanes<S>(v[i] * terms.distances(key));
+        if (added.d_slopes) shared.slopes[head] -= kernels::sum(v[i] * terms.distances(key));
         if (added.d_relative) {
           S* relative = shared.relative + head * (2 * added.reach + 1) + added.reach + key -
                         position_of(item, row.query, added.relative_from_start);

@@ -121,7 +121,7 @@ struct Backward {
     for (long r = 0; r < round_up(count, group); ++r) {
       const bool present = r < count;
       const long at = present ? statistic_index(call, row_of(item, first_row + r)) : 0;
-      shift[r] = present ? shift_of(static_cast<const S*>(call.log_sum_exp)[at]) : static_cast<S>(__builtin_inf());
+      shift[r] = present ? shift_of(static_cast<const S*>(call.log_sum_exp)[at]) : infinity<S>;
       delta[r] = present ? static_cast<const S*>(call.delta)[at] : S(0);
     }
   }
@@ -334,8 +334,8 @@ struct Backward {
     }
     if (modified) {
       const SharedGradients<S> shared(item);
-      *shared.scale += sum_of_lanes<S>(d_scale);
-      *shared.soft_cap += sum_of_lanes<S>(d_soft_cap);
+      *shared.scale += kernels::sum(d_scale);
+      *shared.soft_cap += kernels::sum(d_soft_cap);
     }
     if (item.partial == nullptr) write_d_queries<T>(call, item, d_queries);
   }
@@ -360,7 +360,7 @@ void add_shares(const Call& call, const Item& item) {
   using S = typename Numbers<T>::S;
   const long size = round_up(rows_of(item), group_rows<S>) * call.d_key;
   S* sum = static_cast<S*>(item.partial);
-  for (long share = 1; share < call.shares; ++share) {
+  for (long share = 1; share < item.parts; ++share) {
     const S* next = sum + share * size;
     for (long i = 0; i < size; i += Simd<S>::width) store(load(sum + i) + load(next + i), sum + i);
   }
@@ -379,7 +379,7 @@ void delta(const Call& call, const Item& item) {
     for (long i = 0; i < d; i += Simd<S>::width) {
       total += load_at_most(out + i, d - i) * load_at_most(d_out + i, d - i);
     }
-    static_cast<S*>(call.delta)[statistic_index(call, row)] = sum_of_lanes<S>(total);
+    static_cast<S*>(call.delta)[statistic_index(call, row)] = kernels::sum(total);
   }
 }
 

@@ -6,12 +6,26 @@
 #include <utility>
 #include <vector>
 
+#include "attention/statistics.h"
 #include "core/error.h"
 
 namespace rapt::attention {
 namespace {
 
+constexpr std::string_view operation = "attention";
 constexpr int most_width = 1024;
+
+/// Throws unless the ranges (begin, count) are disjoint.
+void check_disjoint(std::string_view caller, std::vector<std::pair<std::int32_t, std::int32_t>> ranges,
+                    std::string_view what) {
+  std::erase_if(ranges, [](const auto& range) { return range.second == 0; });
+  std::sort(ranges.begin(), ranges.end());
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    const auto [begin, count] = ranges[i - 1];
+    require(ranges[i].first - begin >= count,
+            "{}: two sequences share {} row {}, whose gradient would be written twice", caller, what, ranges[i].first);
+  }
+}
 
 void check_rows(std::string_view name, const Rows& rows, DType dtype, int heads, int d) {
   require(rows.dtype == dtype, "attention: {} is {}, q is {}; all operands must have one type", name,
@@ -21,26 +35,6 @@ void check_rows(std::string_view name, const Rows& rows, DType dtype, int heads,
 }
 
 /// Throws unless the ranges (begin, count) are disjoint.
-void check_disjoint(std::vector<std::pair<std::int32_t, std::int32_t>> ranges, std::string_view what) {
-  std::erase_if(ranges, [](const auto& range) { return range.second == 0; });
-  std::sort(ranges.begin(), ranges.end());
-  for (std::size_t i = 1; i < ranges.size(); ++i) {
-    const auto [begin, count] = ranges[i - 1];
-    require(ranges[i].first - begin >= count,
-            "attention: two sequences share {} row {}, whose gradient would be written twice", what, ranges[i].first);
-  }
-}
-
-void check_nothing_shared(std::span<const Span> sequences) {
-  std::vector<std::pair<std::int32_t, std::int32_t>> queries, keys;
-  for (const Span& s : sequences) {
-    queries.emplace_back(s.query_begin, s.query_count);
-    keys.emplace_back(s.key_begin, s.key_count);
-  }
-  check_disjoint(std::move(queries), "query");
-  check_disjoint(std::move(keys), "key");
-}
-
 void check_pages(const Problem& problem) {
   require(problem.pages.size >= 0, "attention: pages of {} rows", problem.pages.size);
   if (problem.pages.size == 0) return;
@@ -76,19 +70,47 @@ void check_scored(const Problem& problem, const Inputs& inputs) {
 
 }  // namespace
 
-void check_problem(const Problem& problem) {
-  require(problem.heads > 0 && problem.kv_heads > 0 && problem.heads % problem.kv_heads == 0,
-          "attention: {} query heads cannot share {} key-value heads evenly", problem.heads, problem.kv_heads);
-  require(std::min(problem.d_key, problem.d_value) >= 1 && std::max(problem.d_key, problem.d_value) <= most_width,
-          "attention: head widths d_key {} and d_value {} must lie in 1..{}", problem.d_key, problem.d_value,
-          most_width);
-  require(problem.dropout.probability >= 0 && problem.dropout.probability < 1,
-          "attention: dropout probability {} must lie in [0, 1)", problem.dropout.probability);
-  for (const Span& s : problem.sequences) {
+void check_heads(std::string_view caller, int heads, int kv_heads, int d_key, int d_value) {
+  require(heads > 0 && kv_heads > 0 && heads % kv_heads == 0,
+          "{}: {} query heads cannot share {} key-value heads evenly", caller, heads, kv_heads);
+  require(std::min(d_key, d_value) >= 1 && std::max(d_key, d_value) <= most_width,
+          "{}: head widths d_key {} and d_value {} must lie in 1..{}", caller, d_key, d_value, most_width);
+}
+
+void check_bounds(std::string_view caller, std::span<const Span> sequences) {
+  for (const Span& s : sequences) {
     require(s.query_begin >= 0 && s.query_count >= 0 && s.key_begin >= 0 && s.key_count >= 0,
-            "attention: sequence {} has a negative bound (queries {}+{}, keys {}+{})", &s - problem.sequences.data(),
+            "{}: sequence {} has a negative bound (queries {}+{}, keys {}+{})", caller, &s - sequences.data(),
             s.query_begin, s.query_count, s.key_begin, s.key_count);
   }
+}
+
+void check_nothing_shared(std::string_view caller, std::span<const Span> sequences) {
+  std::vector<std::pair<std::int32_t, std::int32_t>> queries, keys;
+  for (const Span& s : sequences) {
+    queries.emplace_back(s.query_begin, s.query_count);
+    keys.emplace_back(s.key_begin, s.key_count);
+  }
+  check_disjoint(caller, std::move(queries), "query");
+  check_disjoint(caller, std::move(keys), "key");
+}
+
+void check_places(std::string_view caller, std::span<const Span> sequences, int heads, int sequence, int head,
+                  std::size_t places) {
+  require(sequence >= 0 && static_cast<std::size_t>(sequence) < sequences.size(),
+          "{}: there is no sequence {} among {}", caller, sequence, sequences.size());
+  require(head >= 0 && head < heads, "{}: there is no head {} among {}", caller, head, heads);
+  const Span& s = sequences[static_cast<std::size_t>(sequence)];
+  require(places == static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
+          "{}: {} places cannot take the weights of {} queries and {} keys", caller, places, s.query_count,
+          s.key_count);
+}
+
+void check_problem(const Problem& problem) {
+  check_heads(operation, problem.heads, problem.kv_heads, problem.d_key, problem.d_value);
+  require(problem.dropout.probability >= 0 && problem.dropout.probability < 1,
+          "attention: dropout probability {} must lie in [0, 1)", problem.dropout.probability);
+  check_bounds(operation, problem.sequences);
   problem.visibility.check(problem.sequences);
   check_pages(problem);
   check_terms(problem);
@@ -106,16 +128,15 @@ void check_statistics(const Problem& problem, const Outputs& outputs) {
   if (ask->key_mass != nullptr) {
     std::vector<std::pair<std::int32_t, std::int32_t>> keys;
     for (const Span& s : problem.sequences) keys.emplace_back(s.key_begin, s.key_count);
-    check_disjoint(std::move(keys), "key");
+    check_disjoint(operation, std::move(keys), "key");
   }
   for (const std::int32_t row : ask->rows) {
-    const auto found = std::ranges::find_if(problem.sequences, [row](const Span& s) {
-      return row >= s.query_begin && row - s.query_begin < s.query_count;
-    });
-    require(found != problem.sequences.end(), "attention: the weights of row {} are asked for, which no sequence has",
-            row);
-    require(ask->row_weights != nullptr && ask->row_stride >= found->key_count,
-            "attention: {} places a row cannot take the weights of {} keys", ask->row_stride, found->key_count);
+    const std::size_t sequence = sequence_of_row(problem, row);
+    require(sequence < problem.sequences.size(),
+            "attention: the weights of row {} are asked for, which no sequence has", row);
+    const std::int32_t keys = problem.sequences[sequence].key_count;
+    require(ask->row_weights != nullptr && ask->row_stride >= keys,
+            "attention: {} places a row cannot take the weights of {} keys", ask->row_stride, keys);
   }
 }
 
@@ -130,7 +151,7 @@ void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& 
 void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
                     const Gradients& gradients) {
   check_forward(problem, inputs, outputs);
-  check_nothing_shared(problem.sequences);
+  check_nothing_shared(operation, problem.sequences);
   require(problem.pages.size == 0, "attention: there is no backward pass through paged keys");
   const bool any_queries =
       std::any_of(problem.sequences.begin(), problem.sequences.end(), [](const Span& s) { return s.query_count > 0; });
@@ -162,16 +183,11 @@ void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outpu
 }
 
 void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
-                   std::int64_t places) {
+                   std::size_t places) {
   check_problem(problem);
   check_scored(problem, inputs);
   require(log_sum_exp != nullptr, "attention: the weights need the log_sum_exp of the forward pass");
-  require(sequence >= 0 && static_cast<std::size_t>(sequence) < problem.sequences.size(),
-          "attention: there is no sequence {} among {}", sequence, problem.sequences.size());
-  require(head >= 0 && head < problem.heads, "attention: there is no head {} among {}", head, problem.heads);
-  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
-  require(places == std::int64_t{s.query_count} * s.key_count,
-          "attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count, s.key_count);
+  check_places(operation, problem.sequences, problem.heads, sequence, head, places);
 }
 
 }  // namespace rapt::attention

@@ -168,7 +168,7 @@ struct Decode {
   template <int count>
   RAPT_INLINE static Vector<S> gather_lanes(Vector<S> v) {
     if constexpr (count > 1) {
-      v = fold<count / 2>(v, [](auto a, auto b) { return a + b; });
+      v = fold_sum<count / 2>(v);
       Mask<S> from;
       for (int i = 0; i < width; ++i) from[i] = i * count % width;
       v = __builtin_shuffle(v, from);
@@ -281,7 +281,7 @@ struct Decode {
   __attribute__((noinline)) void raise(long row, const Vector<S>* v) {
     Vector<S> highest = v[0];
     for (int i = 1; i < vectors; ++i) highest = max(highest, v[i]);
-    const S m = maximum_of_lanes<S>(highest);
+    const S m = kernels::maximum(highest);
     const S factor = exp2(broadcast(maximum[row] - m))[0];
     maximum[row] = m;
     store(load(total + row * width) * factor, total + row * width);
@@ -400,7 +400,7 @@ struct Decode {
     S* part = static_cast<S*>(item.partial);
     for (long row = 0; row < all_rows; ++row, part += part_size(call)) {
       part[0] = maximum[row];
-      part[1] = sum_of_lanes<S>(load(total + row * width));
+      part[1] = kernels::sum(load(total + row * width));
       write_sums(sums + row * ld_sums, part + 2);
     }
   }
@@ -425,7 +425,7 @@ struct Decode {
   }
 };
 
-/// out and log_sum_exp of all rows of a sequence from call.shares parts.
+/// out and log_sum_exp of all rows of a sequence from item.parts parts.
 template <typename T>
 void merge_parts(const Call& call, const Item& item) {
   using S = typename Numbers<T>::S;
@@ -440,9 +440,9 @@ void merge_parts(const Call& call, const Item& item) {
     const Row at = row_of(one, row % rows);
     S* first = static_cast<S*>(item.partial) + row * size;
     S maximum = no_maximum<S>;
-    for (long i = 0; i < item.keys; ++i) maximum = first[i * stride] <= maximum ? maximum : first[i * stride];
+    for (long i = 0; i < item.parts; ++i) maximum = first[i * stride] <= maximum ? maximum : first[i * stride];
     S total = 0;
-    for (long i = 0; i < item.keys; ++i) {
+    for (long i = 0; i < item.parts; ++i) {
       S* part = first + i * stride;
       const S factor = exp2(broadcast(part[0] - maximum))[0];
       total += part[1] * factor;

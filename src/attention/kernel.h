@@ -1,4 +1,4 @@
-/// What attention.cpp asks of the inner loops (*.isa.cpp). Plain data and declarations only: anything inline in here
+/// What the operator asks of the inner loops (*.isa.cpp). Plain data and declarations only: anything inline in here
 /// could be linked from the copy compiled for an instruction set the processor lacks.
 #pragma once
 
@@ -7,6 +7,9 @@
 #include "rapt/dtype.h"
 
 namespace rapt::attention {
+
+/// Keys of a tile of scores. They begin at multiples of it, so that what a row gives depends on its own keys only.
+constexpr std::int32_t tile_keys = 128;
 
 /// Element (token, head, i) of an operand lies at data[token * stride + head * d + i].
 struct Operand {
@@ -22,7 +25,8 @@ struct Item {
   std::int32_t first_query, queries;
   std::int32_t first_key, keys;
   std::int32_t head, heads, kv_head;
-  void* partial = nullptr;           ///< where an item that sees some of the keys leaves its share of the result
+  std::int32_t parts = 1;            ///< of an item that adds up: the parts of its result that lie at `partial`
+  void* partial = nullptr;           ///< where an item that sees some of the keys leaves its part of the result
   void* shared_gradients = nullptr;  ///< see added_scores.h
 };
 
@@ -93,8 +97,7 @@ struct Call {
   Operand q = {}, k = {}, v = {}, out = {};
   void* log_sum_exp = nullptr;  ///< [query tokens, heads] of S
   Operand d_out = {}, dq = {}, dk = {}, dv = {};
-  void* delta = nullptr;    ///< [query tokens, heads] of S: rowsum(d_out out)
-  std::int32_t shares = 1;  ///< of dq: items of a sequence that each see some of its keys
+  void* delta = nullptr;  ///< [query tokens, heads] of S: rowsum(d_out out)
   RowStatistics rows;
   float* key_mass = nullptr;  ///< [key rows, heads]
   std::int32_t bins = 0;      ///< of the pooled map
@@ -106,8 +109,8 @@ using Kernel = void(const Call& call, const Item* items, std::int64_t count);
 
 // forward_items writes out, log_sum_exp and what is asked about rows. decode_items computes the same for few rows, and
 // of all heads: one pass over the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of
-// the parts. delta_items writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's share
-// of it, which add_shares_items add up. weights_items writes the rows of weights of one head to `partial`, [queries,
+// the parts. delta_items writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's part of
+// it, which add_shares_items add up. weights_items writes the rows of weights of one head to `partial`, [queries,
 // key_count]. tile_statistics_items writes key_mass for the item's keys and one head, and to `partial` its share of the
 // pooled map: [bins, bins that its keys touch].
 #define RAPT_ATTENTION_KERNELS                                                                            \

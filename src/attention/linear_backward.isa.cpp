@@ -4,24 +4,15 @@
 ///   d phi(Q) = dA phi(K) + a (dN S^T + dD s),  R before = (all of a) R + (a phi(Q))^T dN,
 ///   d phi(K) = dA^T phi(Q) + b (V R^T + r),    dV = A^T dN + b phi(K) R,
 /// where s are the sums of features and r is their gradient. dO out comes from products that are needed anyway.
-#include "attention/linear_chunk.h"
-#include "attention/linear_steps.h"
+#include "attention/linear_gradients.h"
 
 namespace rapt::attention::linear::RAPT_ISA {
 namespace {
 
 template <typename S>
-struct Gradients {
+struct Gradients : ChunkGradients<S> {
   S* values_t;        ///< [d_value, keys]
-  S* state_t;         ///< [d_value, width]: transpose of a state, or of the gradient of one
-  S* d_keys;          ///< [keys, width]
-  S* d_values;        ///< [keys, d_value]
-  S* d_out;           ///< [queries, d_value], then dN
-  S* d_scores;        ///< [queries, keys]: dO V^T, then dA
-  S* d_queries;       ///< [queries, width]
-  S* d_before;        ///< [queries, width]: gradient of queries_before
   S* d_denominators;  ///< [queries]
-  S* added;           ///< [states, width, d_value]: what the queries add to the gradient of the state before
   S* added_norm;      ///< [width]
   S* d_keys_after;    ///< [keys, width]: what comes from the state after the chunk
   S* d_values_after;  ///< [keys, d_value]
@@ -29,70 +20,19 @@ struct Gradients {
 
   void carve(Carver& carver, const Call& call, const Item& item, const Buffers<S>& b) {
     constexpr long rows = Buffers<S>::rows;
+    this->carve_common(carver, call, item, b);
     values_t = carver.take<S>(call.d_value * b.ld_chunk);
-    state_t = carver.take<S>(call.d_value * b.ld_width);
-    for (S** p : {&d_keys, &d_queries, &d_before, &d_keys_after}) *p = carver.take<S>(rows * b.ld_width);
-    for (S** p : {&d_values, &d_out, &d_values_after}) *p = carver.take<S>(rows * b.ld_value);
-    d_scores = carver.take<S>(rows * b.ld_chunk);
     d_denominators = carver.take<S>(rows);
-    added = carver.take<S>(states_of(call, item) * call.width * b.ld_value);
     added_norm = carver.take<S>(padded(call.width));
+    d_keys_after = carver.take<S>(rows * b.ld_width);
+    d_values_after = carver.take<S>(rows * b.ld_value);
     d_raw = carver.take<S>(call.map == Map::favor ? rows * b.ld_key : 0);
   }
 };
-
-/// A chunk at work.
 template <typename S>
-struct Work {
-  const Call& call;
-  const Item& item;
-  const Step& step;
-  const Chunk& chunk;
-  Buffers<S> b;
-  Gradients<S> g;
-
-  Work(const Call& c, const Item& i, const Step& s) : call(c), item(i), step(s), chunk(s.chunk), b(c) {
-    Carver carver = carver_of(s.memory);
-    b.carve(carver, c, i);
-    g.carve(carver, c, i, b);
-  }
-  State<S> before(long head) const { return state_at<S>(call, step.before, call.decayed ? head : 0); }
-};
+using Work = BackwardWork<S, Gradients>;
 
 // Of the queries.
-
-/// scores = dO V^T and products of queries and keys, on and below the diagonal.
-template <typename S>
-void multiply_chunk(const Work<S>& w) {
-  const Buffers<S>& b = w.b;
-  multiply_scores(w.call, w.chunk, b);
-  multiply(Product<S>{.a = w.g.d_out,
-                      .lda = b.ld_value,
-                      .b = w.g.values_t,
-                      .ldb = b.ld_chunk,
-                      .c = w.g.d_scores,
-                      .ldc = b.ld_chunk,
-                      .rows = w.chunk.queries,
-                      .depth = w.call.d_value,
-                      .columns = w.chunk.keys,
-                      .shape = Shape::lower_result,
-                      .diagonal = w.chunk.diagonal});
-}
-
-/// d_before = dO S^T.
-template <typename S>
-void multiply_state(const Work<S>& w, const State<S>& before, bool first_of_state) {
-  if (first_of_state) transpose(before.sums, w.b.ld_value, w.call.width, w.call.d_value, w.g.state_t, w.b.ld_width);
-  multiply(Product<S>{.a = w.g.d_out,
-                      .lda = w.b.ld_value,
-                      .b = w.g.state_t,
-                      .ldb = w.b.ld_width,
-                      .c = w.g.d_before,
-                      .ldc = w.b.ld_width,
-                      .rows = w.chunk.queries,
-                      .depth = w.call.d_value,
-                      .columns = w.call.width});
-}
 
 /// Weights from scores, and scores with zeros above the diagonal; returns the sum of weights.
 template <typename S>
@@ -159,60 +99,12 @@ void divide(const Work<S>& w, const Triangle<S>& triangle, const State<S>& befor
   }
 }
 
-/// d_queries, and the parts of d_keys and d_values within the chunk.
-template <typename S>
-void differentiate_chunk(const Work<S>& w) {
-  const Buffers<S>& b = w.b;
-  const Gradients<S>& g = w.g;
-  multiply(Product<S>{.a = g.d_scores,
-                      .lda = b.ld_chunk,
-                      .b = b.keys,
-                      .ldb = b.ld_width,
-                      .c = g.d_queries,
-                      .ldc = b.ld_width,
-                      .rows = w.chunk.queries,
-                      .depth = w.chunk.keys,
-                      .columns = w.call.width,
-                      .shape = Shape::lower_left,
-                      .diagonal = w.chunk.diagonal});
-  Product<S> to_keys{.a = g.d_scores,
-                     .lda = b.ld_chunk,
-                     .b = b.queries,
-                     .ldb = b.ld_width,
-                     .c = g.d_keys,
-                     .ldc = b.ld_width,
-                     .rows = w.chunk.keys,
-                     .depth = w.chunk.queries,
-                     .columns = w.call.width,
-                     .transposed = true,
-                     .accumulate = true,
-                     .shape = Shape::upper_left,
-                     .diagonal = w.chunk.diagonal};
-  multiply(to_keys);
-  to_keys.a = b.scores;
-  to_keys.b = g.d_out;
-  to_keys.ldb = to_keys.ldc = b.ld_value;
-  to_keys.c = g.d_values;
-  to_keys.columns = w.call.d_value;
-  multiply(to_keys);
-}
-
 /// What the queries of head `head` add to the gradient of the state before the chunk.
 template <typename S>
 void add_to_state(const Work<S>& w, long head) {
   const Buffers<S>& b = w.b;
   const bool accumulate = head > 0 && !w.call.decayed;
-  multiply(Product<S>{.a = b.queries_before,
-                      .lda = b.ld_width,
-                      .b = w.g.d_out,
-                      .ldb = b.ld_value,
-                      .c = w.g.added + (w.call.decayed ? head : 0) * w.call.width * b.ld_value,
-                      .ldc = b.ld_value,
-                      .rows = w.call.width,
-                      .depth = w.chunk.queries,
-                      .columns = w.call.d_value,
-                      .transposed = true,
-                      .accumulate = accumulate});
+  pull_back_state(w, w.call.decayed ? head : 0, accumulate);
   if (!w.call.normalised) return;
   if (!accumulate) clear(w.g.added_norm, padded(w.call.width));
   for (long i = 0; i < w.chunk.queries; ++i) {
@@ -236,7 +128,7 @@ void through_directions(const Work<S>& w, const S* d_exponents, long rows) {
 
 /// dq of favor. Factors common to all features of a query, such as exp(-|q|^2 / 2), cancel in the quotient.
 template <typename S>
-void finish_favor_queries(const Work<S>& w, bool has_keys, bool has_state, const Stored& dq) {
+void finish_favor_queries(const Work<S>& w, long head, bool has_keys, bool has_state) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
   for (long i = 0; i < w.chunk.queries; ++i) {
@@ -249,15 +141,15 @@ void finish_favor_queries(const Work<S>& w, bool has_keys, bool has_state, const
     });
   }
   through_directions(w, g.d_queries, w.chunk.queries);
-  store_rows(g.d_raw, b.ld_key, w.chunk.queries, w.call.d_key, nullptr, static_cast<S>(w.call.query_scale), dq);
+  store_rows(g.d_raw, b.ld_key, w.chunk.queries, w.call.d_key, nullptr, static_cast<S>(w.call.query_scale),
+             query_rows(w.call, w.item, w.chunk, w.call.dq, head, w.call.d_key));
 }
 
 template <typename S>
 void finish_queries(const Work<S>& w, long head, bool has_keys, bool has_state) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
-  const Stored dq = query_rows(w.call, w.item, w.chunk, w.call.dq, head, w.call.d_key);
-  if (w.call.map == Map::favor) return finish_favor_queries(w, has_keys, has_state, dq);
+  if (w.call.map == Map::favor) return finish_favor_queries(w, head, has_keys, has_state);
   const S* lead = lead_of(w.call, w.item, b, head) + w.chunk.diagonal;
   for (long i = 0; i < w.chunk.queries; ++i) {
     S* row = g.d_queries + i * b.ld_width;
@@ -267,7 +159,7 @@ void finish_queries(const Work<S>& w, long head, bool has_keys, bool has_state) 
   if (w.call.map != Map::none) {
     chain_rows(w.call.map, b.queries, b.ld_width, w.chunk.queries, w.call.width, g.d_queries);
   }
-  store_rows(g.d_queries, b.ld_width, w.chunk.queries, w.call.d_key, nullptr, static_cast<S>(w.call.query_scale), dq);
+  store_d_queries(w, head);
 }
 
 /// The derivative by the decay of what queries read: of their own chunk (`scores` are products still), then of the
@@ -303,26 +195,24 @@ double slope_of_state(const Work<S>& w, long head) {
 
 template <typename S>
 void differentiate_queries(Work<S>& w, long head) {
-  const State<S> before = w.before(head);
+  const State<S> before = w.before(w.call.decayed ? head : 0);
   const bool has_keys = w.chunk.keys > 0, has_state = before.sums != nullptr;
-  load_queries(w.call, w.item, w.chunk, head, w.b);
-  load_rows(query_rows(w.call, w.item, w.chunk, w.call.d_out, head, w.call.d_value), w.chunk.queries, w.call.d_value,
-            S(1), w.g.d_out, w.b.ld_value);
-  prefetch_query_gradients(w.call, w.item, w.chunk, head + 1);
+  load_query_gradients(w, head);
   const Triangle<S> triangle = triangle_of(w.call, w.item, w.b, head);
   double slope = 0;
   if (has_keys) {
-    multiply_chunk(w);
+    multiply_score_gradients(w, w.g.values_t);
     if (w.step.d_decay != nullptr) slope += slope_of_chunk(w, head);
     for (long i = 0; i < w.chunk.queries; ++i) w.b.denominators[i] = weigh_row(w, triangle, i);
   }
   if (has_state) {
-    multiply_state(w, before, head == 0 || w.call.decayed);
+    if (head == 0 || w.call.decayed) transpose_state(w, before);
+    multiply_by_state_t(w, w.g.d_out, w.chunk.queries, w.g.d_before);
     if (w.step.d_decay != nullptr) slope += slope_of_state(w, head);
   }
   if (w.step.d_decay != nullptr) w.step.d_decay[head] += slope;
   if (w.call.normalised) divide(w, triangle, before);
-  if (has_keys) differentiate_chunk(w);
+  if (has_keys) pull_back(w, w.g.d_values);
   if (w.step.d_before != nullptr) add_to_state(w, head);
   finish_queries(w, head, has_keys, has_state);
 }
@@ -340,7 +230,7 @@ void prepare_chunk(const Call& call, const Item& item, const Step& step) {
     clear(w.g.d_values, chunk.keys * w.b.ld_value);
   }
   if (call.map == Map::favor) {
-    combine_tops(chunk, state_at<S>(call, step.before, 0).top, w.b, 0, padded(call.width));
+    combine_tops(chunk, w.before(0).top, w.b, 0, padded(call.width));
   }
   if (step.d_decay != nullptr) {
     for (long head = 0; head < item.heads; ++head) step.d_decay[head] = 0;
@@ -354,22 +244,15 @@ void prepare_chunk(const Call& call, const Item& item, const Step& step) {
 template <typename S>
 void advance_chunk(const Call& call, const Item& item, const Step& step, long first, long last) {
   const Work<S> w(call, item, step);
-  const bool has_queries = step.chunk.queries > 0;
   for (long index = 0; index < states_of(call, item); ++index) {
-    const State<S> after = state_at<S>(call, step.d_after, index);
-    const State<S> before = state_at<S>(call, step.d_before, index);
+    const State<S> after = w.after_gradient(index);
+    const State<S> before = w.before_gradient(index);
     const S whole = call.decayed ? whole_of(call, item, step.chunk, w.b, index) : S(1);
-    const S* added = w.g.added + index * call.width * w.b.ld_value;
     for (long f = first; f < last; ++f) {
       const S factor = call.map == Map::favor ? w.b.from_before[f] : whole;
-      const long row = f * w.b.ld_value;
-      each_vector<S>(call.d_value, [&](long i) {
-        Vector<S> x = has_queries ? load(added + row + i) : Vector<S>{};
-        if (after.sums != nullptr) x = load(after.sums + row + i) * factor + x;
-        store(x, before.sums + row + i);
-      });
+      advance_row(w, index, f, factor, 0, call.d_value);
       if (call.normalised) {
-        const S own = has_queries ? w.g.added_norm[f] : S(0);
+        const S own = step.chunk.queries > 0 ? w.g.added_norm[f] : S(0);
         before.norm[f] = after.norm != nullptr ? after.norm[f] * factor + own : own;
       }
     }
@@ -403,20 +286,12 @@ double slope_of_decay(const Work<S>& w, long head, const State<S>& after) {
 /// Adds to d_keys and d_values what comes from the state after the chunk.
 template <typename S>
 void differentiate_state(const Work<S>& w, long head) {
-  const State<S> after = state_at<S>(w.call, w.step.d_after, head);
+  const State<S> after = w.after_gradient(head);
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
   const long keys = w.chunk.keys;
-  transpose(after.sums, b.ld_value, w.call.width, w.call.d_value, g.state_t, b.ld_width);
-  multiply(Product<S>{.a = b.values,
-                      .lda = b.ld_value,
-                      .b = g.state_t,
-                      .ldb = b.ld_width,
-                      .c = g.d_keys_after,
-                      .ldc = b.ld_width,
-                      .rows = keys,
-                      .depth = w.call.d_value,
-                      .columns = w.call.width});
+  transpose_state(w, after);
+  multiply_by_state_t(w, b.values, keys, g.d_keys_after);
   if (w.call.normalised) {
     for (long j = 0; j < keys; ++j) add_scaled(after.norm, S(1), w.call.width, g.d_keys_after + j * b.ld_width);
   }
@@ -428,15 +303,7 @@ void differentiate_state(const Work<S>& w, long head) {
     scale_columns(b.keys, b.ld_width, b.from_chunk, keys, w.call.width, b.queries);
     features = b.queries;
   }
-  multiply(Product<S>{.a = features,
-                      .lda = b.ld_width,
-                      .b = after.sums,
-                      .ldb = b.ld_value,
-                      .c = g.d_values_after,
-                      .ldc = b.ld_value,
-                      .rows = keys,
-                      .depth = w.call.width,
-                      .columns = w.call.d_value});
+  read_sums(w.call, b, features, keys, after.sums, w.call.d_value, g.d_values_after);
   // (For forms without decay the table is that of the decay 1.)
   const S* tail = tail_of(w.call, w.item, w.chunk, b, head);
   add_scaled_rows(g.d_keys_after, b.ld_width, tail, keys, w.call.width, g.d_keys);
@@ -445,7 +312,7 @@ void differentiate_state(const Work<S>& w, long head) {
 
 /// dk of favor: d w_f.k - |k|^2 / 2 = w_f - k.
 template <typename S>
-void finish_favor_keys(const Work<S>& w, const Stored& dk) {
+void finish_favor_keys(const Work<S>& w) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
   for (long j = 0; j < w.chunk.keys; ++j) {
@@ -459,33 +326,21 @@ void finish_favor_keys(const Work<S>& w, const Stored& dk) {
     each_vector<S>(w.call.width, [&](long f) { total += load(g.d_keys + j * b.ld_width + f); });
     add_scaled(b.raw_keys + j * b.ld_key, -sum(total), w.call.d_key, g.d_raw + j * b.ld_key);
   }
-  store_rows(g.d_raw, b.ld_key, w.chunk.keys, w.call.d_key, nullptr, static_cast<S>(w.call.key_scale), dk);
+  store_rows(g.d_raw, b.ld_key, w.chunk.keys, w.call.d_key, nullptr, static_cast<S>(w.call.key_scale),
+             key_rows(w.call, w.item, w.chunk, w.call.dk, w.call.d_key));
 }
 
 template <typename S>
 void finish_chunk(const Call& call, const Item& item, const Step& step) {
   if (step.chunk.keys == 0) return;
   const Work<S> w(call, item, step);
-  const Buffers<S>& b = w.b;
   if (step.d_after != nullptr) {
     for (long head = 0; head < states_of(call, item); ++head) differentiate_state(w, head);
   }
-  const long keys = step.chunk.keys;
-  store_rows(w.g.d_values, b.ld_value, keys, call.d_value, nullptr, S(1),
-             key_rows(call, item, step.chunk, call.dv, call.d_value));
-  const Stored dk = key_rows(call, item, step.chunk, call.dk, call.d_key);
-  if (call.map == Map::favor) return finish_favor_keys(w, dk);
-  if (call.map != Map::none) chain_rows(call.map, b.keys, b.ld_width, keys, call.width, w.g.d_keys);
-  store_rows(w.g.d_keys, b.ld_width, keys, call.d_key, nullptr, static_cast<S>(call.key_scale), dk);
-}
-
-template <typename S>
-std::int64_t bytes_of(const Call& call, const Item& item) {
-  Buffers<S> b(call);
-  Carver carver{0};
-  b.carve(carver, call, item);
-  Gradients<S>().carve(carver, call, item, b);
-  return static_cast<std::int64_t>(carver.used);
+  store_d_values(w);
+  if (call.map == Map::favor) return finish_favor_keys(w);
+  if (call.map != Map::none) chain_rows(call.map, w.b.keys, w.b.ld_width, step.chunk.keys, call.width, w.g.d_keys);
+  store_d_keys(w);
 }
 
 }  // namespace
@@ -502,7 +357,7 @@ void finish_sums_backward(const Call& call, const Item& item, const Step& step) 
 }
 std::int64_t bytes_of_sums_backward(const Call& call, const Item& item) {
   std::int64_t bytes = 0;
-  with_scalar(call, [&](auto s) { bytes = bytes_of<decltype(s)>(call, item); });
+  with_scalar(call, [&](auto s) { bytes = bytes_of<decltype(s), Gradients>(call, item); });
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "attention/check.h"
 #include "attention/linear_call.h"
 #include "core/error.h"
 
@@ -13,19 +14,11 @@ namespace {
 
 using Kind = LinearForm::Kind;
 
-constexpr int most_width = 1024;
+constexpr std::string_view operation = "linear attention";
 
 std::string_view name_of(Kind kind) {
   constexpr std::string_view names[] = {"elu_plus_one", "relu", "favor", "retention", "gated_delta"};
   return names[static_cast<int>(kind)];
-}
-
-void check_sequences(const LinearProblem& problem) {
-  for (const Span& s : problem.sequences) {
-    require(s.query_begin >= 0 && s.query_count >= 0 && s.key_begin >= 0 && s.key_count >= 0,
-            "linear attention: sequence {} has a negative bound (queries {}+{}, keys {}+{})",
-            &s - problem.sequences.data(), s.query_begin, s.query_count, s.key_begin, s.key_count);
-  }
 }
 
 void check_decays(const LinearProblem& problem, DType dtype) {
@@ -55,34 +48,8 @@ void check_form(const LinearProblem& problem, DType dtype) {
 }
 
 void check_problem(const LinearProblem& problem) {
-  require(problem.heads > 0 && problem.kv_heads > 0 && problem.heads % problem.kv_heads == 0,
-          "linear attention: {} query heads cannot share {} key-value heads evenly", problem.heads, problem.kv_heads);
-  require(std::min(problem.d_key, problem.d_value) >= 1 && std::max(problem.d_key, problem.d_value) <= most_width,
-          "linear attention: head widths d_key {} and d_value {} must lie in 1..{}", problem.d_key, problem.d_value,
-          most_width);
-  check_sequences(problem);
-}
-
-/// Throws unless the ranges (begin, count) are disjoint.
-void check_disjoint(std::vector<std::pair<std::int32_t, std::int32_t>> ranges, std::string_view what) {
-  std::erase_if(ranges, [](const auto& range) { return range.second == 0; });
-  std::sort(ranges.begin(), ranges.end());
-  for (std::size_t i = 1; i < ranges.size(); ++i) {
-    const auto [begin, count] = ranges[i - 1];
-    require(ranges[i].first - begin >= count,
-            "linear attention: two sequences share {} row {}, whose gradient would be written twice", what,
-            ranges[i].first);
-  }
-}
-
-void check_nothing_shared(std::span<const Span> sequences) {
-  std::vector<std::pair<std::int32_t, std::int32_t>> queries, keys;
-  for (const Span& s : sequences) {
-    queries.emplace_back(s.query_begin, s.query_count);
-    keys.emplace_back(s.key_begin, s.key_count);
-  }
-  check_disjoint(std::move(queries), "query");
-  check_disjoint(std::move(keys), "key");
+  check_heads(operation, problem.heads, problem.kv_heads, problem.d_key, problem.d_value);
+  check_bounds(operation, problem.sequences);
 }
 
 }  // namespace
@@ -121,7 +88,7 @@ void check_gradients(const LinearProblem& problem, DType dtype, const LinearGrad
   for (const auto& [name, rows] : {std::pair{"d_alpha", gradients.alpha}, {"d_beta", gradients.beta}}) {
     if (rows.data != nullptr) check_rows(name, rows, scalar_type(dtype), problem.kv_heads, 1);
   }
-  check_nothing_shared(problem.sequences);
+  check_nothing_shared(operation, problem.sequences);
 }
 
 void check_weights(const LinearProblem& problem, int sequence, int head, std::size_t places) {
@@ -129,13 +96,7 @@ void check_weights(const LinearProblem& problem, int sequence, int head, std::si
       problem.form.kind != Kind::gated_delta,
       "linear attention: gated_delta implies no weights of keys for queries, because later keys rewrite what earlier "
       "ones stored");
-  require(sequence >= 0 && static_cast<std::size_t>(sequence) < problem.sequences.size(),
-          "linear attention: there is no sequence {} among {}", sequence, problem.sequences.size());
-  require(head >= 0 && head < problem.heads, "linear attention: there is no head {} among {}", head, problem.heads);
-  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
-  require(places == static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
-          "linear attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count,
-          s.key_count);
+  check_places(operation, problem.sequences, problem.heads, sequence, head, places);
 }
 
 }  // namespace rapt::attention::linear

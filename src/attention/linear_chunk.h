@@ -7,47 +7,14 @@
 namespace rapt::attention::linear::RAPT_ISA {
 namespace {
 
-using namespace rapt::kernels;
-
-template <typename S>
-using Vector = typename Simd<S>::Vector;
-template <typename S>
-using Mask = typename Simd<S>::Mask;
-
-RAPT_INLINE long at_most(long a, long b) {
-  return a < b ? a : b;
-}
-RAPT_INLINE long at_least(long a, long b) {
-  return a > b ? a : b;
-}
-
 /// Columns of a matrix are padded to a multiple of this, for every vector width.
 constexpr long padding = 16;
 RAPT_INLINE long padded(long columns) {
-  return (columns + padding - 1) / padding * padding;
+  return round_up(columns, padding);
 }
 /// Leading dimension of a matrix with `columns` columns.
 RAPT_INLINE long leading(long columns) {
   return padded(columns) + padding;
-}
-
-template <typename S>
-constexpr S infinity = static_cast<S>(__builtin_inf());
-
-/// Hands out 64-byte aligned pieces of memory; with base 0 it only measures.
-struct Carver {
-  uint64_t base;
-  uint64_t used = 0;
-
-  template <typename S>
-  RAPT_INLINE S* take(long count) {
-    S* piece = reinterpret_cast<S*>(base + used);
-    used += (static_cast<uint64_t>(count) * sizeof(S) + 63) / 64 * 64;
-    return piece;
-  }
-};
-RAPT_INLINE Carver carver_of(const void* memory) {
-  return {reinterpret_cast<uint64_t>(memory)};
 }
 
 /// Calls function(S{}) with the type that the call computes with.
@@ -75,23 +42,6 @@ RAPT_INLINE void each_vector(long count, Body body) {
   for (long i = 0; i < count; i += Simd<S>::width) body(i);
 }
 
-/// The lanes below n.
-template <typename S>
-RAPT_INLINE Mask<S> lanes_below(long n) {
-  Mask<S> index;
-  for (int i = 0; i < Simd<S>::width; ++i) index[i] = i;
-  return index < static_cast<decltype(index[0] + 0)>(n);
-}
-/// v with zeros (or `fill`) in the lanes from n on.
-template <typename S>
-RAPT_INLINE Vector<S> keep_below(Vector<S> v, long n, Vector<S> fill = Vector<S>{}) {
-  return n >= Simd<S>::width ? v : lanes_below<S>(n) ? v : fill;
-}
-
-template <typename S>
-RAPT_INLINE void clear(S* p, long count) {
-  if (count > 0) memset(p, 0, static_cast<unsigned long>(count) * sizeof(S));
-}
 template <typename S>
 RAPT_INLINE void fill(S* p, long count, S value) {
   each_vector<S>(count, [&](long i) { store(broadcast(value), p + i); });
@@ -127,20 +77,6 @@ RAPT_INLINE S dot(const S* x, const S* y, long count) {
   Vector<S> total = {};
   each_vector<S>(count, [&](long i) { total += load(x + i) * load(y + i); });
   return sum(total);
-}
-
-/// The first `count` elements of a caller's row that is not padded.
-template <typename S>
-RAPT_INLINE Vector<S> load_at_most(const S* p, long count) {
-  return count >= Simd<S>::width ? load(p) : load_part(p, static_cast<int>(count));
-}
-template <typename S>
-RAPT_INLINE void store_at_most(Vector<S> v, S* p, long count) {
-  if (count >= Simd<S>::width) {
-    store(v, p);
-  } else {
-    store_part(v, p, static_cast<int>(count));
-  }
 }
 
 // States.
@@ -382,11 +318,11 @@ RAPT_INLINE void exponentiate_keys(const Call& call, const Chunk& chunk, Buffers
   fill(b.top, padded(call.width), -infinity<S>);
   for (long f = 0; f < call.width; ++f) {
     S* row = b.keys_t + f * b.ld_chunk;
-    Vector<S> top = broadcast(-infinity<S>);
+    Vector<S> top = minus_infinity<S>();
     each_vector<S>(chunk.keys, [&](long j) {
       const Vector<S> x = load(row + j) - load(b.half_squares + j);
       store(x, row + j);
-      top = max(keep_below<S>(x, chunk.keys - j, broadcast(-infinity<S>)), top);
+      top = max(keep_below<S>(x, chunk.keys - j, minus_infinity<S>()), top);
     });
     b.top[f] = maximum(top);
     const Vector<S> shift = broadcast(b.top[f]);
@@ -439,7 +375,7 @@ RAPT_INLINE void load_values(const Call& call, const Item& item, const Chunk& ch
 /// features [first, last). `top_before` null: nothing was seen before.
 template <typename S>
 RAPT_INLINE void combine_tops(const Chunk& chunk, const S* top_before, const Buffers<S>& b, long first, long last) {
-  const Vector<S> none = broadcast(-infinity<S>);
+  const Vector<S> none = minus_infinity<S>();
   for (long f = first; f < last; f += Simd<S>::width) {
     const Vector<S> before = top_before == nullptr ? none : load(top_before + f);
     const Vector<S> own = chunk.keys == 0 ? none : load(b.top + f);
@@ -457,7 +393,7 @@ template <typename S>
 RAPT_INLINE void exponentiate_queries(const Call& call, const Chunk& chunk, Buffers<S>& b) {
   for (long i = 0; i < chunk.queries; ++i) {
     S* row = b.queries + i * b.ld_width;
-    Vector<S> top = broadcast(-infinity<S>);
+    Vector<S> top = minus_infinity<S>();
     each_vector<S>(call.width, [&](long f) {
       const Vector<S> x = load(row + f) + load(b.top_after + f);
       store(x, row + f);
@@ -515,6 +451,37 @@ RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buf
                       .columns = chunk.keys,
                       .shape = Shape::lower_result,
                       .diagonal = chunk.diagonal});
+}
+
+/// result [rows, columns] (+)= x times columns of a state, for rows x of features.
+template <typename S>
+RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, long rows, const S* sums, long columns,
+                           S* result, bool accumulate = false) {
+  multiply(Product<S>{.a = x,
+                      .lda = b.ld_width,
+                      .b = sums,
+                      .ldb = b.ld_value,
+                      .c = result,
+                      .ldc = b.ld_value,
+                      .rows = rows,
+                      .depth = call.width,
+                      .columns = columns,
+                      .accumulate = accumulate});
+}
+/// sums (+)= phi(K)^T x, for columns of a state and of rows x of the chunk's keys.
+template <typename S>
+RAPT_INLINE void add_to_sums(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long columns,
+                             S* sums, bool accumulate) {
+  multiply(Product<S>{.a = b.keys_t,
+                      .lda = b.ld_chunk,
+                      .b = x,
+                      .ldb = b.ld_value,
+                      .c = sums,
+                      .ldc = b.ld_value,
+                      .rows = call.width,
+                      .depth = chunk.keys,
+                      .columns = columns,
+                      .accumulate = accumulate});
 }
 
 /// From sums of weights to factors; a sum of 0 (or too small to divide by) gives 0.

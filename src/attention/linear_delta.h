@@ -97,15 +97,7 @@ RAPT_INLINE void write_news(const Call& call, const Chunk& chunk, const State<S>
                             long first, long last) {
   const long columns = last - first;
   if (before.sums != nullptr) {
-    multiply(Product<S>{.a = b.keys,
-                        .lda = b.ld_width,
-                        .b = before.sums + first,
-                        .ldb = b.ld_value,
-                        .c = b.read + first,
-                        .ldc = b.ld_value,
-                        .rows = chunk.keys,
-                        .depth = call.width,
-                        .columns = columns});
+    read_sums(call, b, b.keys, chunk.keys, before.sums + first, columns, b.read + first);
   } else {
     for (long j = 0; j < chunk.keys; ++j) clear(b.read + j * b.ld_value + first, padded(columns));
   }

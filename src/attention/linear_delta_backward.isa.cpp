@@ -6,24 +6,16 @@
 ///   dU = (D Q K^T)^T dO + t K R,  dY = (1 + L)^-T dU,  dL = -dY U^T,  dP = -b g dY,  dV = b dY,
 ///   R before = g_n R + (g Q)^T dO + K^T dP.
 #include "attention/linear_delta.h"
-#include "attention/linear_steps.h"
+#include "attention/linear_gradients.h"
 
 namespace rapt::attention::linear::RAPT_ISA {
 namespace {
 
 template <typename S>
-struct Gradients {
+struct Gradients : ChunkGradients<S> {
   S* news_t;       ///< [d_value, keys]
-  S* state_t;      ///< [d_value, width]: transpose of the state before, or of the gradient of the state after
-  S* d_keys;       ///< [keys, width]
   S* d_news;       ///< [keys, d_value]: dU, then dY
   S* d_read;       ///< [keys, d_value]: dP
-  S* d_values;     ///< [keys, d_value]
-  S* d_out;        ///< [queries, d_value]
-  S* d_scores;     ///< [queries, keys]
-  S* d_queries;    ///< [queries, width]
-  S* d_before;     ///< [queries, width]: dO S^T
-  S* added;        ///< [width, d_value]: what the queries add to the gradient of the state before
   S* d_ratios;     ///< [keys, keys]: dD
   S* d_low;        ///< [keys, keys]: dL
   S* ratios_t;     ///< [keys, keys]
@@ -32,36 +24,18 @@ struct Gradients {
   S* d_beta;       ///< [keys]
   S* d_keys_part;  ///< [keys, width]
 
-  void carve(Carver& carver, const Call& call, const Buffers<S>& b) {
+  void carve(Carver& carver, const Call& call, const Item& item, const Buffers<S>& b) {
     constexpr long rows = Buffers<S>::rows;
+    this->carve_common(carver, call, item, b);
     news_t = carver.take<S>(call.d_value * b.ld_chunk);
-    state_t = carver.take<S>(call.d_value * b.ld_width);
-    for (S** p : {&d_keys, &d_queries, &d_before, &d_keys_part}) *p = carver.take<S>(rows * b.ld_width);
-    for (S** p : {&d_news, &d_read, &d_values, &d_out}) *p = carver.take<S>(rows * b.ld_value);
-    for (S** p : {&d_scores, &d_ratios, &d_low, &ratios_t}) *p = carver.take<S>(rows * b.ld_chunk);
-    added = carver.take<S>(call.width * b.ld_value);
+    for (S** p : {&d_news, &d_read}) *p = carver.take<S>(rows * b.ld_value);
+    for (S** p : {&d_ratios, &d_low, &ratios_t}) *p = carver.take<S>(rows * b.ld_chunk);
     for (S** p : {&d_gamma, &d_alpha, &d_beta}) *p = carver.take<S>(rows + padding);
+    d_keys_part = carver.take<S>(rows * b.ld_width);
   }
 };
-
-/// A chunk at work.
 template <typename S>
-struct Work {
-  const Call& call;
-  const Item& item;
-  const Step& step;
-  const Chunk& chunk;
-  State<S> before;
-  Buffers<S> b;
-  Gradients<S> g;
-
-  Work(const Call& c, const Item& i, const Step& s)
-      : call(c), item(i), step(s), chunk(s.chunk), before(state_at<S>(c, s.before, 0)), b(c) {
-    Carver carver = carver_of(s.memory);
-    b.carve(carver, c, i);
-    g.carve(carver, c, b);
-  }
-};
+using Work = BackwardWork<S, Gradients>;
 
 // Of the queries.
 
@@ -85,118 +59,45 @@ void weigh_rows(const Work<S>& w) {
   }
 }
 
-/// scores, d_scores, and what follows from them for queries, keys and news.
-template <typename S>
-void differentiate_chunk(const Work<S>& w) {
-  const Buffers<S>& b = w.b;
-  const Gradients<S>& g = w.g;
-  multiply_scores(w.call, w.chunk, b);
-  multiply(Product<S>{.a = g.d_out,
-                      .lda = b.ld_value,
-                      .b = g.news_t,
-                      .ldb = b.ld_chunk,
-                      .c = g.d_scores,
-                      .ldc = b.ld_chunk,
-                      .rows = w.chunk.queries,
-                      .depth = w.call.d_value,
-                      .columns = w.chunk.keys,
-                      .shape = Shape::lower_result,
-                      .diagonal = w.chunk.diagonal});
-  weigh_rows(w);
-  multiply(Product<S>{.a = g.d_scores,
-                      .lda = b.ld_chunk,
-                      .b = b.keys,
-                      .ldb = b.ld_width,
-                      .c = g.d_queries,
-                      .ldc = b.ld_width,
-                      .rows = w.chunk.queries,
-                      .depth = w.chunk.keys,
-                      .columns = w.call.width,
-                      .shape = Shape::lower_left,
-                      .diagonal = w.chunk.diagonal});
-  Product<S> to_keys{.a = g.d_scores,
-                     .lda = b.ld_chunk,
-                     .b = b.queries,
-                     .ldb = b.ld_width,
-                     .c = g.d_keys,
-                     .ldc = b.ld_width,
-                     .rows = w.chunk.keys,
-                     .depth = w.chunk.queries,
-                     .columns = w.call.width,
-                     .transposed = true,
-                     .accumulate = true,
-                     .shape = Shape::upper_left,
-                     .diagonal = w.chunk.diagonal};
-  multiply(to_keys);
-  to_keys.a = b.scores;
-  to_keys.b = g.d_out;
-  to_keys.ldb = to_keys.ldc = b.ld_value;
-  to_keys.c = g.d_news;
-  to_keys.columns = w.call.d_value;
-  multiply(to_keys);
-}
-
 /// What follows from reading the state before the chunk.
 template <typename S>
 void differentiate_read(const Work<S>& w, long head) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
-  multiply(Product<S>{.a = g.d_out,
-                      .lda = b.ld_value,
-                      .b = g.state_t,
-                      .ldb = b.ld_width,
-                      .c = g.d_before,
-                      .ldc = b.ld_width,
-                      .rows = w.chunk.queries,
-                      .depth = w.call.d_value,
-                      .columns = w.call.width});
+  multiply_by_state_t(w, g.d_out, w.chunk.queries, g.d_before);
   const S* gamma = b.gamma + w.chunk.diagonal;
   for (long i = 0; i < w.chunk.queries; ++i) {
     const long row = i * b.ld_width;
     g.d_gamma[w.chunk.diagonal + i] += dot(b.queries + row, g.d_before + row, w.call.width);
     add_scaled(g.d_before + row, gamma[i], w.call.width, g.d_queries + row);
   }
-  multiply(Product<S>{.a = b.queries_before,
-                      .lda = b.ld_width,
-                      .b = g.d_out,
-                      .ldb = b.ld_value,
-                      .c = g.added,
-                      .ldc = b.ld_value,
-                      .rows = w.call.width,
-                      .depth = w.chunk.queries,
-                      .columns = w.call.d_value,
-                      .transposed = true,
-                      .accumulate = head > 0});
+  pull_back_state(w, 0, head > 0);
 }
 
 template <typename S>
 void differentiate_queries(Work<S>& w, long head) {
-  const Stored dq = query_rows(w.call, w.item, w.chunk, w.call.dq, head, w.call.d_key);
   if (w.chunk.keys > 0) {
-    load_queries(w.call, w.item, w.chunk, head, w.b);
-    load_rows(query_rows(w.call, w.item, w.chunk, w.call.d_out, head, w.call.d_value), w.chunk.queries, w.call.d_value,
-              S(1), w.g.d_out, w.b.ld_value);
-    prefetch_query_gradients(w.call, w.item, w.chunk, head + 1);
-    differentiate_chunk(w);
-    if (w.before.sums != nullptr) differentiate_read(w, head);
+    load_query_gradients(w, head);
+    multiply_score_gradients(w, w.g.news_t);
+    weigh_rows(w);
+    pull_back(w, w.g.d_news);
+    if (w.before(0).sums != nullptr) differentiate_read(w, head);
   } else {
     clear(w.g.d_queries, w.chunk.queries * w.b.ld_width);
   }
-  store_rows(w.g.d_queries, w.b.ld_width, w.chunk.queries, w.call.d_key, nullptr, static_cast<S>(w.call.query_scale),
-             dq);
+  store_d_queries(w, head);
 }
 
 template <typename S>
 void prepare_keys(Work<S>& w) {
   Buffers<S>& b = w.b;
+  const State<S> before = w.before(0);
   load_keys(w.call, w.item, w.chunk, b, true);
   load_values(w.call, w.item, w.chunk, b);
   load_delta(w.call, w.item, w.chunk, b);
-  write_news(w.call, w.chunk, w.before, b, 0, w.call.d_value);
+  write_news(w.call, w.chunk, before, b, 0, w.call.d_value);
   transpose(b.news, b.ld_value, w.chunk.keys, w.call.d_value, w.g.news_t, b.ld_chunk);
-  if (w.before.sums != nullptr) {
-    transpose(w.before.sums, b.ld_value, w.call.width, w.call.d_value, w.g.state_t, b.ld_width);
-  }
+  if (before.sums != nullptr) transpose_state(w, before);
   clear(w.g.d_keys, w.chunk.keys * b.ld_width);
   clear(w.g.d_news, w.chunk.keys * b.ld_value);
   clear(w.g.d_ratios, w.chunk.keys * b.ld_chunk);
@@ -246,28 +147,9 @@ void solve_transposed(const Buffers<S>& b, long rows, S* x, long columns) {
 template <typename S>
 void advance_state(const Work<S>& w, long first, long last) {
   const Buffers<S>& b = w.b;
-  const long columns = last - first;
-  const State<S> after = state_at<S>(w.call, w.step.d_after, 0);
-  const State<S> before = state_at<S>(w.call, w.step.d_before, 0);
   const S whole = b.gamma[w.chunk.keys - 1];
-  for (long f = 0; f < w.call.width; ++f) {
-    const long row = f * b.ld_value + first;
-    each_vector<S>(columns, [&](long i) {
-      Vector<S> x = w.chunk.queries > 0 ? load(w.g.added + row + i) : Vector<S>{};
-      if (after.sums != nullptr) x = load(after.sums + row + i) * whole + x;
-      store(x, before.sums + row + i);
-    });
-  }
-  multiply(Product<S>{.a = b.keys_t,
-                      .lda = b.ld_chunk,
-                      .b = w.g.d_read + first,
-                      .ldb = b.ld_value,
-                      .c = before.sums + first,
-                      .ldc = b.ld_value,
-                      .rows = w.call.width,
-                      .depth = w.chunk.keys,
-                      .columns = columns,
-                      .accumulate = true});
+  for (long f = 0; f < w.call.width; ++f) advance_row(w, 0, f, whole, first, last);
+  add_to_sums(w.call, w.chunk, b, w.g.d_read + first, last - first, w.before_gradient(0).sums + first, true);
 }
 
 /// Columns [first, last) of dY and dP, then of the state.
@@ -277,17 +159,9 @@ void advance_chunk(const Call& call, const Item& item, const Step& step, long fi
   const Work<S> w(call, item, step);
   const Buffers<S>& b = w.b;
   const long columns = last - first, keys = w.chunk.keys;
-  const State<S> after = state_at<S>(call, step.d_after, 0);
+  const State<S> after = w.after_gradient(0);
   if (after.sums != nullptr) {
-    multiply(Product<S>{.a = b.keys,
-                        .lda = b.ld_width,
-                        .b = after.sums + first,
-                        .ldb = b.ld_value,
-                        .c = b.weighted + first,
-                        .ldc = b.ld_value,
-                        .rows = keys,
-                        .depth = call.width,
-                        .columns = columns});
+    read_sums(call, b, b.keys, keys, after.sums + first, columns, b.weighted + first);
     add_scaled_rows(b.weighted + first, b.ld_value, b.tail, keys, columns, w.g.d_news + first);
   }
   solve_transposed(b, keys, w.g.d_news + first, columns);
@@ -358,17 +232,7 @@ void differentiate_news(const Work<S>& w) {
     g.d_gamma[j] -= b.beta[j] * read;
     scale_into(g.d_news + row, b.beta[j], w.call.d_value, g.d_values + row);
   }
-  if (w.before.sums == nullptr) return;
-  multiply(Product<S>{.a = g.d_read,
-                      .lda = b.ld_value,
-                      .b = g.state_t,
-                      .ldb = b.ld_width,
-                      .c = g.d_keys,
-                      .ldc = b.ld_width,
-                      .rows = w.chunk.keys,
-                      .depth = w.call.d_value,
-                      .columns = w.call.width,
-                      .accumulate = true});
+  if (w.before(0).sums != nullptr) multiply_by_state_t(w, g.d_read, w.chunk.keys, g.d_keys, true);
 }
 
 /// What follows from the gradient of the state after the chunk for keys and decays.
@@ -377,26 +241,18 @@ void differentiate_state(const Work<S>& w) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
   const long keys = w.chunk.keys;
-  const State<S> after = state_at<S>(w.call, w.step.d_after, 0);
-  transpose(after.sums, b.ld_value, w.call.width, w.call.d_value, g.state_t, b.ld_width);
-  multiply(Product<S>{.a = b.news,
-                      .lda = b.ld_value,
-                      .b = g.state_t,
-                      .ldb = b.ld_width,
-                      .c = g.d_keys_part,
-                      .ldc = b.ld_width,
-                      .rows = keys,
-                      .depth = w.call.d_value,
-                      .columns = w.call.width});
+  const State<S> before = w.before(0), after = w.after_gradient(0);
+  transpose_state(w, after);
+  multiply_by_state_t(w, b.news, keys, g.d_keys_part);
   S* d_tail = g.d_ratios + (keys - 1) * b.ld_chunk;
   for (long j = 0; j < keys; ++j) {
     d_tail[j] += dot(b.keys + j * b.ld_width, g.d_keys_part + j * b.ld_width, w.call.width);
   }
   add_scaled_rows(g.d_keys_part, b.ld_width, b.tail, keys, w.call.width, g.d_keys);
-  if (w.before.sums == nullptr) return;
+  if (before.sums == nullptr) return;
   for (long f = 0; f < w.call.width; ++f) {
     const long row = f * b.ld_value;
-    g.d_gamma[keys - 1] += dot(w.before.sums + row, after.sums + row, w.call.d_value);
+    g.d_gamma[keys - 1] += dot(before.sums + row, after.sums + row, w.call.d_value);
   }
 }
 
@@ -444,22 +300,10 @@ void finish_chunk(const Call& call, const Item& item, const Step& step) {
   differentiate_news(w);
   if (step.d_after != nullptr) differentiate_state(w);
   differentiate_gates(w);
-  const long keys = step.chunk.keys;
-  store_rows(w.g.d_keys, w.b.ld_width, keys, call.d_key, nullptr, S(1),
-             key_rows(call, item, step.chunk, call.dk, call.d_key));
-  store_rows(w.g.d_values, w.b.ld_value, keys, call.d_value, nullptr, S(1),
-             key_rows(call, item, step.chunk, call.dv, call.d_value));
+  store_d_keys(w);
+  store_d_values(w);
   store_gates(w, w.g.d_alpha, call.d_alpha);
   store_gates(w, w.g.d_beta, call.d_beta);
-}
-
-template <typename S>
-std::int64_t bytes_of(const Call& call, const Item& item) {
-  Buffers<S> b(call);
-  Carver carver{0};
-  b.carve(carver, call, item);
-  Gradients<S>().carve(carver, call, b);
-  return static_cast<std::int64_t>(carver.used);
 }
 
 }  // namespace
@@ -476,7 +320,7 @@ void finish_delta_backward(const Call& call, const Item& item, const Step& step)
 }
 std::int64_t bytes_of_delta_backward(const Call& call, const Item& item) {
   std::int64_t bytes = 0;
-  with_scalar(call, [&](auto s) { bytes = bytes_of<decltype(s)>(call, item); });
+  with_scalar(call, [&](auto s) { bytes = bytes_of<decltype(s), Gradients>(call, item); });
   return bytes;
 }
 

@@ -19,15 +19,7 @@ void add_up(const Call& call, const Item& item, const Chunk& chunk, Buffers<S>& 
       scale_rows(b.values, b.ld_value, tail_of(call, item, chunk, b, state), chunk.keys, call.d_value, b.weighted);
       values = b.weighted;
     }
-    multiply(Product<S>{.a = b.keys_t,
-                        .lda = b.ld_chunk,
-                        .b = values,
-                        .ldb = b.ld_value,
-                        .c = b.added + state * call.width * b.ld_value,
-                        .ldc = b.ld_value,
-                        .rows = call.width,
-                        .depth = chunk.keys,
-                        .columns = call.d_value});
+    add_to_sums(call, chunk, b, values, call.d_value, b.added + state * call.width * b.ld_value, false);
   }
   if (!call.normalised) return;
   for (long f = 0; f < call.width; ++f) {
@@ -110,16 +102,7 @@ void advance_delta(const Call& call, const Item& item, const Step& step, const B
       scale_into(before.sums + f * b.ld_value + first, whole, columns, after.sums + f * b.ld_value + first);
     }
   }
-  multiply(Product<S>{.a = b.keys_t,
-                      .lda = b.ld_chunk,
-                      .b = b.weighted + first,
-                      .ldb = b.ld_value,
-                      .c = after.sums + first,
-                      .ldc = b.ld_value,
-                      .rows = call.width,
-                      .depth = chunk.keys,
-                      .columns = columns,
-                      .accumulate = before.sums != nullptr});
+  add_to_sums(call, chunk, b, b.weighted + first, columns, after.sums + first, before.sums != nullptr);
 }
 
 // The output.
@@ -157,16 +140,7 @@ void read_chunk(const Call& call, const Item& item, const Chunk& chunk, const Bu
 /// Adds what queries read from the state before the chunk.
 template <typename S>
 void read_state(const Call& call, const Chunk& chunk, const Buffers<S>& b, const State<S>& before) {
-  multiply(Product<S>{.a = b.queries_before,
-                      .lda = b.ld_width,
-                      .b = before.sums,
-                      .ldb = b.ld_value,
-                      .c = b.sums,
-                      .ldc = b.ld_value,
-                      .rows = chunk.queries,
-                      .depth = call.width,
-                      .columns = call.d_value,
-                      .accumulate = chunk.keys > 0});
+  read_sums(call, b, b.queries_before, chunk.queries, before.sums, call.d_value, b.sums, chunk.keys > 0);
   if (!call.normalised) return;
   for (long i = 0; i < chunk.queries; ++i) {
     const S norm = dot(b.queries_before + i * b.ld_width, before.norm, call.width);

@@ -5,10 +5,12 @@
 /// more so that walking down a column does not hit the same few cache sets again and again.
 #pragma once
 
+#include "attention/lanes.h"
 #include "attention/linear_kernel.h"
-#include "kernels/simd.h"
 
 namespace rapt::attention::linear::RAPT_ISA {
+
+using namespace rapt::attention::RAPT_ISA;
 
 /// Which elements of a product take part, for matrices that are zero above a diagonal: element (i, j) is not when
 /// j > i + diagonal.

@@ -3,24 +3,10 @@
 namespace rapt::attention::linear::RAPT_ISA {
 namespace {
 
-using namespace rapt::kernels;
-
-template <typename S>
-using Vector = typename Simd<S>::Vector;
-template <typename S>
-using Mask = typename Simd<S>::Mask;
-
 /// Vectors of a product held in registers: half of the register file, which also hides the latency of two FMA pipes.
 constexpr int accumulators = lanes == 16 ? 16 : 8;
 constexpr int tile_vectors = 2;
 constexpr int tile_rows = accumulators / tile_vectors;
-
-RAPT_INLINE long at_most(long a, long b) {
-  return a < b ? a : b;
-}
-RAPT_INLINE long at_least(long a, long b) {
-  return a > b ? a : b;
-}
 
 // The product.
 
@@ -100,28 +86,6 @@ RAPT_INLINE void multiply_any(const Product<S>& p) {
 }
 
 // The transpose.
-
-/// One step of a square transposition: swaps the off-diagonal blocks of `step` lanes between rows i and i + step.
-template <int step, typename S>
-RAPT_INLINE void exchange(Vector<S>& a, Vector<S>& b) {
-  constexpr int width = Simd<S>::width;
-  Mask<S> upper, lower;
-  for (int i = 0; i < width; ++i) {
-    upper[i] = (i & step) ? width + i - step : i;
-    lower[i] = (i & step) ? width + i : i + step;
-  }
-  const Vector<S> first = a;
-  a = __builtin_shuffle(first, b, upper);
-  b = __builtin_shuffle(first, b, lower);
-}
-template <int step, typename S>
-RAPT_INLINE void transpose_square(Vector<S>* v) {
-#pragma GCC unroll 16
-  for (int i = 0; i < Simd<S>::width; ++i) {
-    if ((i & step) == 0) exchange<step, S>(v[i], v[i + step]);
-  }
-  if constexpr (step > 1) transpose_square<step / 2, S>(v);
-}
 
 template <typename S>
 RAPT_INLINE void transpose_any(const S* source, long ld_source, long rows, long columns, S* result, long ld) {

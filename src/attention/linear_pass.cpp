@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
-#include <new>
+
+#include "core/aligned_memory.h"
 
 namespace rapt::attention::linear {
 namespace {
@@ -40,31 +40,22 @@ std::size_t state_bytes_of(const Call& call, const Item& item) {
   return static_cast<std::size_t>(elements * (call.decayed ? item.heads : 1)) * size_of(scalar_type(call.dtype));
 }
 
-struct AlignedDelete {
-  void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
-};
-using Block = std::unique_ptr<std::byte, AlignedDelete>;
-
-Block allocate(std::int64_t bytes) {
-  return Block(static_cast<std::byte*>(::operator new (static_cast<std::size_t>(bytes), std::align_val_t{64})));
-}
-
 /// Memory for a job, 64-byte aligned: up to `kept_bytes` the thread's own, which stays for the next job. One at a time
 /// on a thread.
 class Memory {
  public:
   explicit Memory(std::int64_t bytes) {
-    thread_local Block kept;
+    thread_local AlignedMemory kept;
     thread_local std::int64_t kept_size = 0;
     if (bytes > kept_bytes) {
-      own_ = allocate(bytes);
+      own_ = aligned_memory(bytes);
       data_ = own_.get();
       return;
     }
     if (bytes > kept_size) {
       kept.reset();
       kept_size = 0;
-      kept = allocate(bytes);
+      kept = aligned_memory(bytes);
       kept_size = bytes;
     }
     data_ = kept.get();
@@ -77,7 +68,7 @@ class Memory {
 
  private:
   static constexpr std::int64_t kept_bytes = 16 << 20;
-  Block own_;
+  AlignedMemory own_;
   std::byte* data_ = nullptr;
 };
 

@@ -161,7 +161,7 @@ template <typename S>
 void load_favor_key(const Work<S>& w, const Stored& source, const Rows<S>& state) {
   project(w, source, w.call.key_scale, w.m.exponents);
   const S half_square = dot(w.m.raw, w.m.raw, w.call.d_key) / 2;
-  const Vector<S> none = broadcast(-infinity<S>);
+  const Vector<S> none = minus_infinity<S>();
   each_vector<S>(w.call.width, [&](long f) {
     const long count = w.call.width - f;
     const Vector<S> norm = load_at_most(state.norm + f, count);
@@ -207,7 +207,7 @@ void load_query(const Work<S>& w, std::int32_t query, long head, const Rows<S>& 
     return;
   }
   project(w, source, w.call.query_scale, w.m.query);
-  const Vector<S> none = broadcast(-infinity<S>);
+  const Vector<S> none = minus_infinity<S>();
   Vector<S> highest = none;
   each_vector<S>(w.call.width, [&](long f) {
     const long count = w.call.width - f;

@@ -1,34 +1,11 @@
-/// How the attention kernels compute with each element type: vectors, exponentials, lanes. Included by *.isa.cpp only;
+/// How the softmax kernels compute with each element type: products and exponentials. Included by *.isa.cpp only;
 /// everything has internal linkage (see kernels/simd.h).
 #pragma once
 
-#include "kernels/simd.h"
+#include "attention/lanes.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
-
-using namespace rapt::kernels;
-
-template <typename S>
-using Vector = typename Simd<S>::Vector;
-template <typename S>
-using Mask = typename Simd<S>::Mask;
-
-RAPT_INLINE long at_most(long a, long b) {
-  return a < b ? a : b;
-}
-RAPT_INLINE long at_least(long a, long b) {
-  return a > b ? a : b;
-}
-RAPT_INLINE long round_up(long n, long multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
-
-#if RAPT_LANES == 16 && defined(__AVX512BF16__)
-constexpr bool pairs_of_bf16 = true;
-#else
-constexpr bool pairs_of_bf16 = false;
-#endif
 
 /// Products of operands stored as T read Elements: numbers of the type S they are summed up in, or, where the processor
 /// multiplies pairs of bf16, two neighbours along the depth of the product in 32 bits.
@@ -126,104 +103,6 @@ constexpr double log_of_2 = 0.6931471805599453;
 /// NaN.
 template <typename S>
 constexpr S no_maximum = static_cast<S>(-3e38);
-
-template <typename S>
-RAPT_INLINE Vector<S> minus_infinity() {
-  return broadcast(static_cast<S>(-__builtin_inf()));
-}
-
-// Lanes.
-
-template <typename S>
-RAPT_INLINE Mask<S> lanes_below(long n) {
-  Mask<S> index;
-  for (int i = 0; i < Simd<S>::width; ++i) index[i] = i;
-  return index < static_cast<decltype(index[0] + 0)>(n);
-}
-/// Whether any lane of a mask is set.
-template <typename M>
-RAPT_INLINE bool any(M mask) {
-#if RAPT_LANES == 16 && defined(__AVX512F__)
-  if constexpr (sizeof(mask[0]) == 4) return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
-#elif RAPT_LANES == 8 && defined(__AVX2__)
-  return _mm256_testz_si256(reinterpret_cast<__m256i>(mask), reinterpret_cast<__m256i>(mask)) == 0;
-#endif
-  for (unsigned long i = 0; i < sizeof(mask) / sizeof(mask[0]); ++i) {
-    if (mask[i] != 0) return true;
-  }
-  return false;
-}
-
-/// Combines all lanes in a fixed order of pairs; every lane of the result holds the total.
-template <int step, typename V, typename Combine>
-RAPT_INLINE V fold(V v, Combine combine) {
-  using Index = decltype(v > v);
-  constexpr int width = sizeof(V) / sizeof(v[0]);
-  Index partner;
-  for (int i = 0; i < width; ++i) partner[i] = i ^ step;
-  v = combine(v, __builtin_shuffle(v, partner));
-  if constexpr (step > 1) v = fold<step / 2>(v, combine);
-  return v;
-}
-template <typename S>
-RAPT_INLINE S sum_of_lanes(Vector<S> v) {
-  return fold<Simd<S>::width / 2>(v, [](auto a, auto b) { return a + b; })[0];
-}
-template <typename S>
-RAPT_INLINE S maximum_of_lanes(Vector<S> v) {
-  return fold<Simd<S>::width / 2>(v, [](auto a, auto b) { return max(a, b); })[0];
-}
-
-/// One step of a square transposition: swaps the off-diagonal blocks of `step` lanes between rows i and i + step.
-template <int step, typename S>
-RAPT_INLINE void exchange(Vector<S>& a, Vector<S>& b) {
-  constexpr int width = Simd<S>::width;
-  Mask<S> upper, lower;
-  for (int i = 0; i < width; ++i) {
-    upper[i] = (i & step) ? width + i - step : i;
-    lower[i] = (i & step) ? width + i : i + step;
-  }
-  const Vector<S> first = a;
-  a = __builtin_shuffle(first, b, upper);
-  b = __builtin_shuffle(first, b, lower);
-}
-template <int step, typename S>
-RAPT_INLINE void transpose(Vector<S>* v) {
-#pragma GCC unroll 16
-  for (int i = 0; i < Simd<S>::width; ++i) {
-    if ((i & step) == 0) exchange<step, S>(v[i], v[i + step]);
-  }
-  if constexpr (step > 1) transpose<step / 2, S>(v);
-}
-
-// Memory.
-
-/// Hands out 64-byte aligned pieces of a buffer; with base 0 it only measures.
-struct Carver {
-  uint64_t base;
-  uint64_t used = 0;
-
-  template <typename S>
-  RAPT_INLINE S* take(long count) {
-    S* piece = reinterpret_cast<S*>(base + used);
-    used += (static_cast<uint64_t>(count) * sizeof(S) + 63) / 64 * 64;
-    return piece;
-  }
-};
-
-/// Fills in `buffers` (which has a member carve(Carver&)) from this thread's scratch memory.
-template <typename Buffers>
-RAPT_INLINE void allocate(Buffers& buffers) {
-  Carver measure{0};
-  buffers.carve(measure);
-  Carver carver{reinterpret_cast<uint64_t>(thread_scratch(static_cast<long>(measure.used)))};
-  buffers.carve(carver);
-}
-
-template <typename S>
-RAPT_INLINE void clear(S* p, long count) {
-  if (count > 0) memset(static_cast<void*>(p), 0, static_cast<unsigned long>(count) * sizeof(S));
-}
 
 }  // namespace
 }  // namespace rapt::attention::RAPT_ISA

@@ -39,11 +39,11 @@ struct RowObserver {
     for (S* member : {exponents, distances, first, previous, same}) clear(member, padded);
     for (long r = 0; r < padded; ++r) {
       positions[r] = r < rows ? static_cast<S>(row_of(item, r).query + item.key_count - item.query_count) : S(0);
-      highest[r] = static_cast<S>(-__builtin_inf());
+      highest[r] = -infinity<S>;
       highest_key[r] = -1;
     }
     for (long i = 0; i < padded * call.rows.top; ++i) {
-      top_scores[i] = static_cast<S>(-__builtin_inf());
+      top_scores[i] = -infinity<S>;
       top_keys[i] = -1;
     }
   }

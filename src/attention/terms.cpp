@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attention/call.h"
+
 namespace rapt::attention {
 namespace {
 
@@ -14,10 +16,6 @@ void with_sum_type(DType dtype, Function&& function) {
   } else {
     function(float{});
   }
-}
-
-std::int64_t size_of_sum(DType dtype) {
-  return dtype == DType::f64 ? 8 : 4;
 }
 
 /// The largest distance between a key and a query's position, whichever end they are aligned at.

@@ -17,8 +17,6 @@ constexpr long group_rows = 2 * Simd<S>::width;
 /// Rows of a product computed together: with two vectors each they fill half of the registers, which also hides the
 /// latency of multiply-adds.
 constexpr long block = lanes == 16 ? 8 : 4;
-/// Keys of a tile. They begin at multiples of it, so that what a row gives depends on its own keys only.
-constexpr long tile_keys = 128;
 
 // The product c = a b. Each element is summed over the depth in ascending order by one chain of multiply-adds, whatever
 // the rows and vectors it is computed with.
@@ -110,12 +108,6 @@ RAPT_INLINE const T* key_row(const Call& call, const Item& item, const Operand& 
 
 // Between storage and tiles.
 
-/// The first `n` elements (all of the vector when n >= width), zeros after.
-template <typename T>
-RAPT_INLINE auto load_at_most(const T* p, long n) {
-  return n >= Simd<T>::width ? load(p) : load_part(p, static_cast<int>(n));
-}
-
 /// Elements of storage in the bits of one vector: two per lane for bf16, whose pairs are moved as one.
 template <typename T>
 constexpr long line_elements = sizeof(Vector<typename Simd<T>::Scalar>) / sizeof(T);
@@ -147,7 +139,7 @@ RAPT_INLINE void pack_square(const T* const* rows, long count, long begin, long 
   Vector<S> v[width];
 #pragma GCC unroll 16
   for (int r = 0; r < width; ++r) v[r] = r < count ? load_line(rows[r] + begin, d - begin) : Vector<S>{};
-  transpose<width / 2, S>(v);
+  transpose_square<width / 2, S>(v);
   const long depth = at_most(width, elements_of<T>(d - begin));
   if constexpr (sizeof(T) == sizeof(S)) {
     for (long i = 0; i < depth; ++i) store(v[i], result + i * ld);
@@ -263,16 +255,12 @@ void unpack_group(const typename Numbers<T>::S* group, const typename Numbers<T>
       for (int c = 0; c < width; ++c) {
         v[c] = i + c < d ? load(group + (i + c) * group_rows<S> + r) * factor : Vector<S>{};
       }
-      transpose<width / 2, S>(v);
+      transpose_square<width / 2, S>(v);
       const long present = at_most(width, count - r);
 #pragma GCC unroll 16
       for (int c = 0; c < width; ++c) {
         if (c >= present) break;
-        if (d - i >= width) {
-          store(v[c], rows[r + c] + i);
-        } else {
-          store_part(v[c], rows[r + c] + i, static_cast<int>(d - i));
-        }
+        store_at_most(v[c], rows[r + c] + i, d - i);
       }
     }
   }
@@ -371,6 +359,15 @@ RAPT_INLINE KeyRange visible_range(const Call& call, const Item& item, long firs
   return {begin, end};
 }
 
+/// Fills in `buffers` (which has a member carve(Carver&)) from this thread's scratch memory.
+template <typename Buffers>
+RAPT_INLINE void allocate(Buffers& buffers) {
+  Carver measure{0};
+  buffers.carve(measure);
+  Carver carver = carver_of(thread_scratch(static_cast<long>(measure.used)));
+  buffers.carve(carver);
+}
+
 /// Calls function(type{}) with the element type of the call.
 template <typename Function>
 RAPT_INLINE void with_type(const Call& call, Function function) {
@@ -389,7 +386,7 @@ struct RowSum {
 template <typename S>
 RowSum<S> with_sink(const Call& call, long head, S maximum, S total) {
   if (call.added.sinks == nullptr) {
-    if (total == 0) return {S(0), static_cast<S>(-__builtin_inf())};
+    if (total == 0) return {S(0), -infinity<S>};
     const double log_sum = static_cast<double>(maximum) * log_of_2 + __builtin_log(static_cast<double>(total));
     return {1 / total, static_cast<S>(log_sum)};
   }
@@ -404,8 +401,7 @@ RowSum<S> with_sink(const Call& call, long head, S maximum, S total) {
 /// or only scores of -inf, has no weights, which +inf gives and -inf would not.
 template <typename S>
 RAPT_INLINE S shift_of(S log_sum_exp) {
-  const S infinity = static_cast<S>(__builtin_inf());
-  return log_sum_exp == -infinity ? infinity : static_cast<S>(static_cast<double>(log_sum_exp) * log2_of_e);
+  return log_sum_exp == -infinity<S> ? infinity<S> : static_cast<S>(static_cast<double>(log_sum_exp) * log2_of_e);
 }
 
 }  // namespace

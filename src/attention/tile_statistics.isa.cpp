@@ -49,12 +49,17 @@ struct TileStatistics {
       row_shift[r] =
           r < rows
               ? shift_of(static_cast<const S*>(call.log_sum_exp)[statistic_index(call, row_of(item, first_row + r))])
-              : static_cast<S>(__builtin_inf());
+              : infinity<S>;
     }
     for (long j = 0; j < sight.keys; ++j) {
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
         const long place = j * group + v * width;
+        if (v * width >= rows) {
+          // Terms were filled in for vectors with rows only.
+          store(Vector<S>{}, scores + place);
+          continue;
+        }
         const Vector<S> product = load(scores + place);
         const Vector<S> shift = load(row_shift + v * width);
         const Vector<S> exponent = call.added.any
@@ -117,7 +122,7 @@ struct TileStatistics {
     if (call.key_mass == nullptr) return;
     for (long j = 0; j < count; ++j) {
       call.key_mass[(item.key_begin + first_key + j) * call.heads + item.head] =
-          static_cast<float>(sum_of_lanes<S>(load(mass + j * width)));
+          static_cast<float>(kernels::sum(load(mass + j * width)));
     }
   }
 

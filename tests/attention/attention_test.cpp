@@ -3,42 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
+#include <numeric>
 #include <string>
 
 #include "attention/reference.h"
-#include "kernels/dispatch.h"
-#include "rapt/error.h"
 
 namespace rapt::attention {
 namespace {
-
-/// The instruction sets of this processor, up to the one that RAPT_ISA allows.
-std::vector<kernels::Isa> instruction_sets() {
-  std::vector<kernels::Isa> result;
-  for (const kernels::Isa isa : {kernels::Isa::portable, kernels::Isa::avx2, kernels::Isa::avx512}) {
-    if (isa <= kernels::isa()) result.push_back(isa);
-  }
-  return result;
-}
-
-double largest(const std::vector<double>& x) {
-  double result = 0;
-  for (const double value : x) result = std::max(result, std::abs(value));
-  return result;
-}
-
-/// Largest difference; NaN if there is any.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double result = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double difference = a[i] == b[i] ? 0.0 : std::abs(a[i] - b[i]);
-    if (!(difference <= result)) result = difference;
-    if (std::isnan(result)) break;
-  }
-  return result;
-}
 
 /// Largest difference of log-sum-exps, relative where they are large.
 template <typename S>
@@ -51,11 +22,6 @@ double log_sum_exp_error(const std::vector<S>& found, const std::vector<double>&
     b.push_back(expected[i] / unit);
   }
   return distance(a, b);
-}
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 struct Shape {
@@ -179,12 +145,6 @@ std::vector<double> unfused_bf16(const Example& e) {
   return out;
 }
 
-double root_mean_square(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return std::sqrt(sum / static_cast<double>(a.size()));
-}
-
 TEST(Attention, Bfloat16IsNoWorseThanAnUnfusedComputation) {
   for (const Shape& shape : shapes()) {
     if (shape.name == "nothing" || shape.name == "empty sequences") continue;  // no unfused softmax over no keys
@@ -299,22 +259,18 @@ TEST(Attention, WritesOnlyTheRowsOfTheSequences) {
   e.fill(7);
   Trial<float> run(e);
   run.forward().backward();
-  const auto is_untouched = [](const Storage<float>& x, std::int64_t token, int from, int to) {
-    const float* row = x.data.data() + token * (x.width + x.gap);
-    return std::all_of(row + from, row + to, [](float value) { return value == static_cast<float>(untouched); });
-  };
   for (const Storage<float>* x : {&run.out, &run.dq}) {
-    for (std::int64_t token = 0; token < 9; ++token) {
+    for (std::int32_t token = 0; token < 9; ++token) {
       const bool named = (token >= 2 && token < 5) || token == 8;
-      EXPECT_EQ(is_untouched(*x, token, 0, x->width), !named);
-      EXPECT_TRUE(is_untouched(*x, token, x->width, x->width + x->gap));
+      EXPECT_EQ(x->is_untouched(token, 0, x->width), !named);
+      EXPECT_TRUE(x->is_untouched(token, x->width, x->width + x->gap));
     }
   }
   for (const Storage<float>* x : {&run.dk, &run.dv}) {
-    for (std::int64_t token = 0; token < 14; ++token) {
+    for (std::int32_t token = 0; token < 14; ++token) {
       const bool named = (token >= 4 && token < 9) || token >= 12;
-      EXPECT_EQ(is_untouched(*x, token, 0, x->width), !named);
-      EXPECT_TRUE(is_untouched(*x, token, x->width, x->width + x->gap));
+      EXPECT_EQ(x->is_untouched(token, 0, x->width), !named);
+      EXPECT_TRUE(x->is_untouched(token, x->width, x->width + x->gap));
     }
   }
 }
@@ -334,24 +290,11 @@ TEST(Attention, LogSumExpMayBeLeftOut) {
 double loss(const Example& e) {
   Trial<double> run(e, kernels::isa(), 1);
   const std::vector<double> out = run.forward().out.values();
-  double sum = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) sum += out[i] * e.d_out[i];
-  return sum;
+  return std::inner_product(out.begin(), out.end(), e.d_out.begin(), 0.0);
 }
 
-void expect_gradient(Example e, std::vector<double> Example::*input, const std::vector<double>& gradient) {
-  constexpr double step = 1e-5;
-  std::vector<double> differences;
-  for (std::size_t i = 0; i < (e.*input).size(); ++i) {
-    const double x = (e.*input)[i];
-    (e.*input)[i] = x + step;
-    const double above = loss(e);
-    (e.*input)[i] = x - step;
-    const double below = loss(e);
-    (e.*input)[i] = x;
-    differences.push_back((above - below) / (2 * step));
-  }
-  EXPECT_LE(distance(differences, gradient), 1e-6 * largest(gradient));
+void expect_gradient(const Example& e, std::vector<double> Example::*input, const std::vector<double>& gradient) {
+  EXPECT_LE(distance(central_differences(e, input, loss), gradient), 1e-6 * largest(gradient));
 }
 
 TEST(Attention, GradientsAreThoseOfFiniteDifferences) {
@@ -403,13 +346,6 @@ TEST(Attention, ThreadsDoNotChangeABit) {
   }
 }
 
-/// The rows of one sequence.
-template <typename T>
-std::vector<T> rows_of(const Storage<T>& x, std::int32_t begin, std::int32_t count) {
-  const std::int64_t stride = x.width + Storage<T>::gap;
-  return {x.data.begin() + begin * stride, x.data.begin() + (begin + count) * stride};
-}
-
 template <typename T>
 void expect_alone_as_in_batch(const Example& e) {
   Trial<T> batch(e);
@@ -424,8 +360,8 @@ void expect_alone_as_in_batch(const Example& e) {
     single.d_out.resize(static_cast<std::size_t>(single.query_tokens() * e.heads * e.d_value));
     Trial<T> alone(single);
     alone.forward().backward();
-    const auto queries = [&](const Storage<T>& x) { return rows_of(x, s.query_begin, s.query_count); };
-    const auto keys = [&](const Storage<T>& x) { return rows_of(x, s.key_begin, s.key_count); };
+    const auto queries = [&](const Storage<T>& x) { return x.part(s.query_begin, s.query_count); };
+    const auto keys = [&](const Storage<T>& x) { return x.part(s.key_begin, s.key_count); };
     EXPECT_TRUE(same_bits(queries(alone.out), queries(batch.out)));
     EXPECT_TRUE(same_bits(queries(alone.dq), queries(batch.dq)));
     EXPECT_TRUE(same_bits(keys(alone.dk), keys(batch.dk)));
@@ -455,7 +391,7 @@ TEST(Attention, PlaceInTheBatchDoesNotMatter) {
   Trial<float> b(moved);
   a.forward();
   b.forward();
-  EXPECT_TRUE(same_bits(rows_of(a.out, 0, 30), rows_of(b.out, 11, 30)));
+  EXPECT_TRUE(same_bits(a.out.part(0, 30), b.out.part(11, 30)));
 }
 
 // Decoding.
@@ -660,7 +596,7 @@ TEST(Attention, TheExponentialIsAsExactAsItsArgument) {
     run.log_sum_exp[0] = 0;
     const std::vector<float> found = run.weights(0, 0);
     const std::vector<double> x = run.k.values();
-    double error = 0;
+    std::vector<double> errors;
     for (std::size_t i = 0; i < x.size(); ++i) {
       // Below the smallest normal number the result is 0.
       if (x[i] < -87.336) {
@@ -668,24 +604,14 @@ TEST(Attention, TheExponentialIsAsExactAsItsArgument) {
       } else {
         // The argument to base 2 is rounded to float32.
         const double bound = 2e-7 + 1.3e-7 * std::abs(x[i]);
-        error = std::max(error, std::abs(found[i] / std::exp(x[i]) - 1) / bound);
+        errors.push_back((found[i] / std::exp(x[i]) - 1) / bound);
       }
     }
-    EXPECT_LT(error, 1);
+    EXPECT_LT(largest(errors), 1);
   }
 }
 
 // Errors.
-
-template <typename Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Attention, RefusesWhatMakesNoSense) {
   const Example e = example_of({"", {{3, 4}, {2, 2}}, 4, 2, 6, 8}, false, 0);
@@ -695,7 +621,7 @@ TEST(Attention, RefusesWhatMakesNoSense) {
     change_problem(problem);
     Rows q = run.q.rows(), k = run.k.rows();
     change_rows(q, k);
-    return message_of([&] { forward(problem, {q, k, run.v.rows()}, {.out = run.out.rows()}); });
+    return error_of([&] { forward(problem, {q, k, run.v.rows()}, {.out = run.out.rows()}); });
   };
   const auto same_problem = [](Problem&) {};
   const auto same_rows = [](Rows&, Rows&) {};
@@ -722,10 +648,10 @@ TEST(Attention, RefusesGradientsThatWouldBeWrittenTwice) {
   e.sequences[1].key_begin = 3;
   Trial<float> run(e);
   run.forward();
-  EXPECT_EQ(message_of([&] { run.backward(); }),
+  EXPECT_EQ(error_of([&] { run.backward(); }),
             "attention: two sequences share key row 3, whose gradient would be written twice");
   e.sequences[1].key_begin = 4;
-  EXPECT_EQ(message_of([&] {
+  EXPECT_EQ(error_of([&] {
               backward(e.problem(), run.inputs(), {.out = run.out.rows()}, run.d_out.rows(),
                        {.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows()});
             }),
@@ -738,7 +664,7 @@ TEST(Attention, RefusesWeightsThatDoNotFit) {
   run.forward();
   std::vector<float> place(11);
   const auto message = [&](const void* log_sum_exp, int sequence, int head) {
-    return message_of([&] { weights(e.problem(), run.inputs(), log_sum_exp, sequence, head, place); });
+    return error_of([&] { weights(e.problem(), run.inputs(), log_sum_exp, sequence, head, place); });
   };
   EXPECT_EQ(message(run.log_sum_exp.data(), 0, 0),
             "attention: 11 places cannot take the weights of 3 queries and 4 keys");

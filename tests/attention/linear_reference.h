@@ -2,28 +2,22 @@
 /// kinds.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <map>
 #include <span>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "attention/linear.h"
 #include "attention/linear_features.h"
-#include "core/random.h"
+#include "attention/testing.h"
 
 namespace rapt::attention::linear {
 
 using Kind = LinearForm::Kind;
 
 /// The first `count` standard normal numbers of a seed; drawn once, for many examples differ in their form only.
-inline std::span<const double> normal_numbers(std::uint64_t seed, std::size_t count) {
+inline std::span<const double> normal_numbers_of(std::uint64_t seed, std::size_t count) {
   struct Drawn {
     RandomSequence random;
     std::vector<double> numbers = {};
@@ -47,16 +41,8 @@ struct Example {
   RandomFeatures features = {};
   std::vector<double> q = {}, k = {}, v = {}, d_out = {}, alpha = {}, beta = {}, decays = {};
 
-  std::int64_t query_tokens() const {
-    std::int64_t result = 0;
-    for (const Span& s : sequences) result = std::max<std::int64_t>(result, s.query_begin + s.query_count);
-    return result;
-  }
-  std::int64_t key_tokens() const {
-    std::int64_t result = 0;
-    for (const Span& s : sequences) result = std::max<std::int64_t>(result, s.key_begin + s.key_count);
-    return result;
-  }
+  std::int64_t query_tokens() const { return end_of_queries(sequences); }
+  std::int64_t key_tokens() const { return end_of_keys(sequences); }
   int kv_head(int head) const { return head / (heads / kv_heads); }
   const double* query(const Span& s, int i, int head) const {
     return q.data() + (std::int64_t{s.query_begin + i} * heads + head) * d_key;
@@ -81,7 +67,7 @@ struct Example {
     const auto draw = [&](std::vector<double>& x, std::int64_t count) {
       const std::size_t begin = taken;
       taken += static_cast<std::size_t>(count);
-      const auto numbers = normal_numbers(seed, taken).subspan(begin);
+      const auto numbers = normal_numbers_of(seed, taken).subspan(begin);
       x.assign(numbers.begin(), numbers.end());
     };
     RandomSequence random(seed + 1000000);
@@ -105,72 +91,6 @@ struct Example {
       for (int i = 0; i < d_key; ++i) square += row[i] * row[i];
       for (int i = 0; i < d_key; ++i) row[i] /= std::sqrt(square);
     }
-  }
-};
-
-/// (queries, keys) of sequences that lie end to end.
-inline std::vector<Span> end_to_end(const std::vector<std::pair<int, int>>& lengths) {
-  std::vector<Span> result;
-  std::int32_t query = 0, key = 0;
-  for (const auto& [queries, keys] : lengths) {
-    result.push_back({query, queries, key, keys});
-    query += queries;
-    key += keys;
-  }
-  return result;
-}
-
-// Operands in the type under test.
-
-template <typename T>
-using Scalar = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-template <typename T>
-T stored_as(double value) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return bf16(static_cast<float>(value));
-  } else {
-    return static_cast<T>(value);
-  }
-}
-
-/// What outputs hold before anything runs, to see what is left alone.
-constexpr double untouched = 77;
-
-/// One operand, with rows further apart than they are long.
-template <typename T>
-struct Storage {
-  static constexpr int gap = 3;
-  int width = 0;
-  std::vector<T> data = {};
-
-  Storage(std::int64_t tokens, int row, double value)
-      : width(row), data(static_cast<std::size_t>(tokens * (row + gap)), stored_as<T>(value)) {}
-  Storage(const std::vector<double>& values, int row)
-      : Storage(static_cast<std::int64_t>(values.size()) / row, row, std::numeric_limits<double>::quiet_NaN()) {
-    for (std::size_t i = 0; i < values.size(); ++i) data[place(i)] = stored_as<T>(values[i]);
-  }
-  std::size_t place(std::size_t i) const {
-    const auto row = static_cast<std::size_t>(width);
-    return i / row * (row + gap) + i % row;
-  }
-  std::int64_t tokens() const { return static_cast<std::int64_t>(data.size()) / (width + gap); }
-  Rows rows() { return {dtype_of<T>, data.data(), width + gap}; }
-  std::vector<double> values() const {
-    std::vector<double> result(static_cast<std::size_t>(tokens() * width));
-    for (std::size_t i = 0; i < result.size(); ++i) {
-      if constexpr (std::is_same_v<T, bf16>) {
-        result[i] = static_cast<double>(static_cast<float>(data[place(i)]));
-      } else {
-        result[i] = static_cast<double>(data[place(i)]);
-      }
-    }
-    return result;
-  }
-  /// The rows of some tokens, gaps and all.
-  std::vector<T> part(std::int32_t begin, std::int32_t count) const {
-    const std::int64_t stride = width + gap;
-    return {data.begin() + begin * stride, data.begin() + (begin + count) * stride};
   }
 };
 
@@ -373,37 +293,6 @@ inline std::vector<double> reference(const Example& e) {
     }
   }
   return out;
-}
-
-// Comparing.
-
-inline double largest(const std::vector<double>& x) {
-  double result = 0;
-  for (const double value : x) result = std::max(result, std::abs(value));
-  return result;
-}
-
-/// Largest difference; NaN if there is any.
-inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double result = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double difference = a[i] == b[i] ? 0.0 : std::abs(a[i] - b[i]);
-    if (!(difference <= result)) result = difference;
-    if (std::isnan(result)) break;
-  }
-  return result;
-}
-
-/// The largest difference relative to the largest value.
-inline double relative_distance(const std::vector<double>& a, const std::vector<double>& expected) {
-  const double difference = distance(a, expected);
-  return difference == 0 ? 0 : difference / largest(expected);
-}
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 }  // namespace rapt::attention::linear

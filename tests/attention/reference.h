@@ -1,4 +1,4 @@
-/// Attention by plain loops in float64, to compare the operator with, and storage for its operands.
+/// Attention by plain loops in float64, to compare the operator with.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "attention/kernels.h"
 #include "attention/terms.h"
-#include "core/random.h"
+#include "attention/testing.h"
 
 namespace rapt::attention {
 
@@ -62,89 +62,18 @@ struct Example {
     if (!alibi_slopes.empty()) x -= alibi_slopes[number(head)] * static_cast<double>(std::abs(key - position));
     return x;
   }
-  std::int64_t query_tokens() const {
-    std::int64_t end = 0;
-    for (const Span& s : sequences) end = std::max<std::int64_t>(end, s.query_begin + s.query_count);
-    return end;
-  }
-  std::int64_t key_tokens() const {
-    std::int64_t end = 0;
-    for (const Span& s : sequences) end = std::max<std::int64_t>(end, s.key_begin + s.key_count);
-    return end;
-  }
+  std::int64_t query_tokens() const { return end_of_queries(sequences); }
+  std::int64_t key_tokens() const { return end_of_keys(sequences); }
   /// Draws inputs from the standard normal distribution.
   Example& fill(std::uint64_t seed) {
     RandomSequence random(seed);
-    const auto draw = [&](std::vector<double>& x, std::int64_t count) {
-      x.resize(static_cast<std::size_t>(count));
-      for (double& value : x) value = random.normal();
-    };
-    draw(q, query_tokens() * heads * d_key);
-    draw(k, key_tokens() * kv_heads * d_key);
-    draw(v, key_tokens() * kv_heads * d_value);
-    draw(d_out, query_tokens() * heads * d_value);
+    q = normal_numbers(random, query_tokens() * heads * d_key);
+    k = normal_numbers(random, key_tokens() * kv_heads * d_key);
+    v = normal_numbers(random, key_tokens() * kv_heads * d_value);
+    d_out = normal_numbers(random, query_tokens() * heads * d_value);
     return *this;
   }
 };
-
-/// (queries, keys) of sequences that lie end to end.
-inline std::vector<Span> end_to_end(const std::vector<std::pair<int, int>>& lengths) {
-  std::vector<Span> result;
-  std::int32_t query = 0, key = 0;
-  for (const auto& [queries, keys] : lengths) {
-    result.push_back({query, queries, key, keys});
-    query += queries;
-    key += keys;
-  }
-  return result;
-}
-
-/// One operand in the type under test, with rows further apart than they are long.
-template <typename T>
-struct Storage {
-  static constexpr int gap = 3;
-  int width = 0;
-  std::vector<T> data = {};
-
-  Storage(std::int64_t tokens, int row, double value)
-      : width(row), data(static_cast<std::size_t>(tokens * (row + gap)), of(value)) {}
-  Storage(const std::vector<double>& values, int row)
-      : Storage(static_cast<std::int64_t>(values.size()) / row, row, std::numeric_limits<double>::quiet_NaN()) {
-    for (std::size_t i = 0; i < values.size(); ++i) data[place(i)] = of(values[i]);
-  }
-
-  static T of(double value) {
-    if constexpr (std::is_same_v<T, bf16>) {
-      return bf16(static_cast<float>(value));
-    } else {
-      return static_cast<T>(value);
-    }
-  }
-  static double number(T value) {
-    if constexpr (std::is_same_v<T, bf16>) {
-      return static_cast<float>(value);
-    } else {
-      return value;
-    }
-  }
-  std::size_t place(std::size_t i) const {
-    const auto row = static_cast<std::size_t>(width);
-    return i / row * (row + gap) + i % row;
-  }
-  std::int64_t tokens() const { return static_cast<std::int64_t>(data.size()) / (width + gap); }
-  Rows rows() { return {dtype_of<T>, data.data(), width + gap}; }
-  std::vector<double> values() const {
-    std::vector<double> result(static_cast<std::size_t>(tokens() * width));
-    for (std::size_t i = 0; i < result.size(); ++i) result[i] = number(data[place(i)]);
-    return result;
-  }
-};
-
-template <typename T>
-using Statistic = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-/// What outputs hold before the operator runs, to see what it leaves alone.
-constexpr double untouched = 77;
 
 /// The operator on an example, in type T. The example must outlive it.
 template <typename T>
@@ -153,10 +82,10 @@ struct Trial {
   int threads;
   const Example& example;
   Storage<T> q, k, v, d_out, out, dq, dk, dv;
-  std::vector<Statistic<T>> log_sum_exp;
-  std::vector<Statistic<T>> bias, relative, alibi_slopes, sinks;
-  std::vector<Statistic<T>> d_bias, d_relative, d_alibi_slopes, d_sinks;
-  Statistic<T> d_scale = 0, d_soft_cap = 0;
+  std::vector<Scalar<T>> log_sum_exp;
+  std::vector<Scalar<T>> bias, relative, alibi_slopes, sinks;
+  std::vector<Scalar<T>> d_bias, d_relative, d_alibi_slopes, d_sinks;
+  Scalar<T> d_scale = 0, d_soft_cap = 0;
   bool wants_scale = false;
 
   explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int thread_count = 2)
@@ -171,12 +100,12 @@ struct Trial {
         dq(e.query_tokens(), e.heads * e.d_key, untouched),
         dk(e.key_tokens(), e.kv_heads * e.d_key, untouched),
         dv(e.key_tokens(), e.kv_heads * e.d_value, untouched),
-        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Statistic<T>>(untouched)),
+        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<Scalar<T>>(untouched)),
         bias(e.bias.begin(), e.bias.end()),
         relative(e.relative.begin(), e.relative.end()),
         alibi_slopes(e.alibi_slopes.begin(), e.alibi_slopes.end()),
         sinks(e.sinks.begin(), e.sinks.end()),
-        d_bias(bias.size(), static_cast<Statistic<T>>(untouched)),
+        d_bias(bias.size(), static_cast<Scalar<T>>(untouched)),
         d_relative(relative.size()),
         d_alibi_slopes(alibi_slopes.size()),
         d_sinks(sinks.size()) {}

@@ -2,44 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 #include <string>
 
 #include "attention/reference.h"
-#include "rapt/error.h"
 
 namespace rapt::attention {
 namespace {
-
-double largest(const std::vector<double>& x) {
-  double result = 0;
-  for (const double value : x) result = std::max(result, std::abs(value));
-  return result;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double result = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] == b[i]) continue;
-    const double difference = std::abs(a[i] - b[i]);
-    if (!(difference <= result)) result = difference;
-  }
-  return result;
-}
-
-template <typename S>
-std::vector<double> doubles(const std::vector<S>& x) {
-  return {x.begin(), x.end()};
-}
-
-std::vector<kernels::Isa> instruction_sets() {
-  std::vector<kernels::Isa> result;
-  for (const kernels::Isa isa : {kernels::Isa::portable, kernels::Isa::avx2, kernels::Isa::avx512}) {
-    if (isa <= kernels::isa()) result.push_back(isa);
-  }
-  return result;
-}
 
 Visibility random_visibility(RandomSequence& random, int depth) {
   const auto below = [&](std::uint64_t n) { return static_cast<std::int32_t>(random.below(n)); };
@@ -83,10 +51,6 @@ Example random_example(std::uint64_t seed, std::int32_t longest) {
   e.scale = 0.3;
   e.fill(seed + 1);
   e.visibility = random_visibility(random, 2);
-  const auto draw = [&](std::vector<double>& x, std::int64_t count) {
-    x.resize(static_cast<std::size_t>(count));
-    for (double& value : x) value = random.normal();
-  };
   if (below(2) == 0) e.soft_cap = 2;
   if (below(2) == 0) {
     Bias& b = e.bias_strides;
@@ -101,17 +65,17 @@ Example random_example(std::uint64_t seed, std::int32_t longest) {
     b.by_query = stride(longest);
     b.by_head = stride(e.heads);
     b.by_sequence = stride(static_cast<std::int64_t>(e.sequences.size()));
-    draw(e.bias, size);
+    e.bias = normal_numbers(random, size);
   }
   if (below(2) == 0) {
     e.relative_options = {.buckets = 8, .max_distance = 40, .bidirectional = below(2) == 0};
-    draw(e.relative, std::int64_t{8} * e.heads);
+    e.relative = normal_numbers(random, std::int64_t{8} * e.heads);
   }
   if (below(2) == 0) {
-    draw(e.alibi_slopes, e.heads);
+    e.alibi_slopes = normal_numbers(random, e.heads);
     for (double& slope : e.alibi_slopes) slope *= 0.05;
   }
-  if (below(2) == 0) draw(e.sinks, e.heads);
+  if (below(2) == 0) e.sinks = normal_numbers(random, e.heads);
   if (below(4) == 0) e.dropout = {.probability = 0.3f, .key = {3, 4}};
   return e;
 }
@@ -222,11 +186,6 @@ TEST(AttentionScores, GradientsInFloat32AgreeWithFloat64) {
       near(doubles(run.d_sinks), exact.d_sinks);
     }
   }
-}
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 TEST(AttentionScores, ThreadsDoNotChangeABit) {

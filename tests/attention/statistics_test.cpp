@@ -3,17 +3,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <string>
 
 #include "attention/reference.h"
-#include "rapt/error.h"
 
 namespace rapt::attention {
 namespace {
 
 constexpr int top = 5;
 constexpr int bins = 7;
+constexpr float unset = static_cast<float>(untouched);
 
 /// All statistics of a call, with places for them.
 struct Asked {
@@ -23,7 +24,7 @@ struct Asked {
 
   explicit Asked(const Example& e) {
     const auto size = static_cast<std::size_t>(e.query_tokens() * e.heads);
-    for (auto* x : {&maximum, &entropy, &mean_distance, &first, &previous, &same}) x->resize(size, 77);
+    for (auto* x : {&maximum, &entropy, &mean_distance, &first, &previous, &same}) x->resize(size, unset);
     maximum_key.resize(size);
     top_keys.resize(size * top);
     top_weights.resize(size * top);
@@ -33,7 +34,7 @@ struct Asked {
       if (s.query_count > 0) rows.push_back(s.query_begin + s.query_count / 2);
       row_stride = std::max<std::int64_t>(row_stride, s.key_count + 3);
     }
-    row_weights.resize(rows.size() * static_cast<std::size_t>(e.heads * row_stride), 77);
+    row_weights.resize(rows.size() * static_cast<std::size_t>(e.heads * row_stride), unset);
   }
   Statistics request() {
     return {.maximum = maximum.data(),
@@ -55,6 +56,17 @@ struct Asked {
   }
 };
 
+/// The forward pass of a trial with all statistics.
+template <typename T>
+Asked ask(Trial<T>& run, int threads) {
+  Asked asked(run.example);
+  const Statistics request = asked.request();
+  Outputs outputs = run.outputs();
+  outputs.statistics = &request;
+  forward(run.kernels, run.problem(), run.inputs(), outputs, threads);
+  return asked;
+}
+
 Example example_of(std::vector<std::pair<int, int>> lengths, int heads, int kv_heads, Visibility visibility) {
   Example e{.sequences = end_to_end(lengths),
             .heads = heads,
@@ -71,17 +83,12 @@ Example example_of(std::vector<std::pair<int, int>> lengths, int heads, int kv_h
 template <typename T>
 void expect_statistics(const Example& example, double error) {
   const Example e = Trial<T>(example).rounded();
-  for (const kernels::Isa isa : {kernels::Isa::portable, kernels::Isa::avx2, kernels::Isa::avx512}) {
-    if (isa > kernels::isa()) continue;
+  for (const kernels::Isa isa : instruction_sets()) {
     SCOPED_TRACE(name_of(isa));
     Trial<T> plain(e, isa);
     plain.forward();
     Trial<T> run(e, isa);
-    Asked asked(e);
-    const Statistics request = asked.request();
-    Outputs outputs = run.outputs();
-    outputs.statistics = &request;
-    forward(run.kernels, run.problem(), run.inputs(), outputs, 2);
+    const Asked asked = ask(run, 2);
     EXPECT_EQ(run.out.values().size(), plain.out.values().size());
     for (std::size_t i = 0; i < run.out.data.size(); ++i) {
       // Rows of few queries take another way without statistics.
@@ -148,7 +155,7 @@ void expect_statistics(const Example& example, double error) {
                            (row_number * static_cast<std::size_t>(e.heads) + static_cast<std::size_t>(head)) *
                                static_cast<std::size_t>(asked.row_stride);
         for (std::size_t j = 0; j < p.size(); ++j) ASSERT_NEAR(row[j], p[j], error);
-        ASSERT_EQ(row[p.size()], 77) << "what lies beyond the keys is left alone";
+        ASSERT_EQ(row[p.size()], unset) << "what lies beyond the keys is left alone";
       }
       ++row_number;
     }
@@ -191,11 +198,7 @@ TEST(AttentionStatistics, EqualScoresHaveTheFirstKeyAndTheLargestEntropy) {
   Example e = example_of({{3, 200}}, 1, 1, Visibility::full());
   std::fill(e.q.begin(), e.q.end(), 0.0);
   Trial<float> run(e);
-  Asked asked(e);
-  const Statistics request = asked.request();
-  Outputs outputs = run.outputs();
-  outputs.statistics = &request;
-  forward(run.problem(), run.inputs(), outputs);
+  const Asked asked = ask(run, 2);
   for (std::size_t row = 0; row < 3; ++row) {
     EXPECT_EQ(asked.maximum_key[row], 0);
     EXPECT_NEAR(asked.entropy[row], std::log(200), 1e-5);
@@ -208,11 +211,7 @@ TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
   std::vector<Asked> results;
   for (const int threads : {1, 2, 5}) {
     Trial<float> run(e);
-    Asked& asked = results.emplace_back(e);
-    const Statistics request = asked.request();
-    Outputs outputs = run.outputs();
-    outputs.statistics = &request;
-    forward(run.problem(), run.inputs(), outputs, threads);
+    results.push_back(ask(run, threads));
   }
   for (const Asked& other : results) {
     EXPECT_EQ(other.entropy, results[0].entropy);
@@ -220,6 +219,36 @@ TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
     EXPECT_EQ(other.key_mass, results[0].key_mass);
     EXPECT_EQ(other.pooled, results[0].pooled);
     EXPECT_EQ(other.top_weights, results[0].top_weights);
+  }
+}
+
+/// Fills the memory that kernels on this thread take theirs from with NaN.
+void poison_scratch() {
+  constexpr std::int64_t bytes = 1 << 23;
+  std::memset(thread_scratch(bytes), 0xff, bytes);
+}
+
+TEST(AttentionStatistics, WhatMemoryHeldBeforeDoesNotMatter) {
+  std::vector<Example> all = examples();
+  all.push_back(example_of({{1, 40}, {9, 200}}, 2, 1, Visibility::causal()));
+  all.back().alibi_slopes = {0.01, 0.1};
+  for (const Example& e : all) {
+    for (const kernels::Isa isa : instruction_sets()) {
+      SCOPED_TRACE(name_of(isa));
+      Trial<float> run(e, isa, 1);
+      poison_scratch();
+      const Asked asked = ask(run, 1);
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.key_mass))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.pooled))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.entropy))));
+      EXPECT_FALSE(std::isnan(largest(doubles(asked.row_weights))));
+      EXPECT_FALSE(std::isnan(largest(run.out.values())));
+      poison_scratch();
+      run.backward();
+      EXPECT_FALSE(std::isnan(largest(run.dq.values())));
+      EXPECT_FALSE(std::isnan(largest(run.dk.values())));
+      EXPECT_FALSE(std::isnan(largest(run.dv.values())));
+    }
   }
 }
 
@@ -231,7 +260,7 @@ TEST(AttentionStatistics, TheBackwardPassSaysWhatKeysReceived) {
     Outputs outputs = run.outputs();
     outputs.statistics = &request;
     forward(run.problem(), run.inputs(), outputs);
-    std::vector<float> found(asked.key_mass.size(), 77);
+    std::vector<float> found(asked.key_mass.size(), unset);
     backward(run.problem(), run.inputs(), run.outputs(), run.d_out.rows(),
              {.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows(), .key_mass = found.data()});
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -247,12 +276,7 @@ TEST(AttentionStatistics, RefuseWhatHasNoPlace) {
     Outputs outputs = run.outputs();
     outputs.statistics = &ask;
     if (!with_log_sum_exp) outputs.log_sum_exp = nullptr;
-    try {
-      forward(run.problem(), run.inputs(), outputs);
-    } catch (const Error&) {
-      return true;
-    }
-    return false;
+    return error_of([&] { forward(run.problem(), run.inputs(), outputs); }) != "no error";
   };
   std::vector<float> place(100);
   EXPECT_TRUE(refused({.top = 3}));

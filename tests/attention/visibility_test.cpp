@@ -10,8 +10,7 @@
 #include <limits>
 #include <set>
 
-#include "core/random.h"
-#include "rapt/error.h"
+#include "attention/testing.h"
 
 namespace rapt::attention {
 namespace {
@@ -19,7 +18,7 @@ namespace {
 using Numbers = std::vector<std::int32_t>;
 
 constexpr std::int32_t unlimited = Visibility::unlimited;
-constexpr std::int32_t largest = std::numeric_limits<std::int32_t>::max();
+constexpr std::int32_t highest = std::numeric_limits<std::int32_t>::max();
 /// Rows of the batches that random sequences lie in.
 constexpr int batch_rows = 256;
 
@@ -352,21 +351,21 @@ TEST(Visibility, TheLargestNumbersDoNotOverflow) {
   Draw draw(1);
   const std::vector<Pattern> patterns{causal(Align::end),
                                       causal(Align::start),
-                                      window(largest, largest, Align::end),
-                                      window(largest, unlimited, Align::start),
+                                      window(highest, highest, Align::end),
+                                      window(highest, unlimited, Align::start),
                                       window(0, 0, Align::end),
-                                      prefix(largest),
-                                      strided(largest, Align::end),
+                                      prefix(highest),
+                                      strided(highest, Align::end),
                                       strided(2, Align::end),
-                                      columns(largest, 0, 1),
-                                      columns(largest, largest - 1, largest),
-                                      same_block(largest, Align::end),
+                                      columns(highest, 0, 1),
+                                      columns(highest, highest - 1, highest),
+                                      same_block(highest, Align::end),
                                       same_block(2, Align::end),
-                                      blocks(largest, 1, 1, {1}),
-                                      global_keys({0, largest}),
-                                      global_queries({0, largest - 1, largest}, Align::end),
-                                      global_queries({0, largest - 1, largest}, Align::start)};
-  for (const Span& sequence : {Span{0, largest, 0, 1}, Span{0, 1, 0, largest}, Span{0, largest, 0, largest}}) {
+                                      blocks(highest, 1, 1, {1}),
+                                      global_keys({0, highest}),
+                                      global_queries({0, highest - 1, highest}, Align::end),
+                                      global_queries({0, highest - 1, highest}, Align::start)};
+  for (const Span& sequence : {Span{0, highest, 0, 1}, Span{0, 1, 0, highest}, Span{0, highest, 0, highest}}) {
     for (const Pattern& pattern : patterns) {
       SCOPED_TRACE(pattern.visibility.text() + " for " + describe(sequence));
       for (const int query : {0, sequence.query_count / 2, sequence.query_count - 1}) {
@@ -560,16 +559,6 @@ TEST(VisibilityPresets, BigBirdEndsWithItsLength) {
   EXPECT_EQ(visibility.classify({0, 200, 0, 200}, 100, 200, 0, 200), Tile::empty);
 }
 
-/// The message of the Error that `call` throws.
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(Visibility, ArgumentsThatMakeNoSenseAreRefused) {
   using V = Visibility;
   const std::vector<std::pair<std::function<V()>, std::string>> examples{
@@ -633,7 +622,7 @@ TEST(Visibility, DocumentsNeedAnIdForEveryRow) {
   const std::vector<Span> queries{{0, 4, 0, 5}, {4, 7, 5, 7}};
   const std::vector<Span> keys{{0, 4, 6, 7}};
   const std::vector<Span> negative{{-1, 4, 0, 5}};
-  const std::vector<Span> far{{largest, largest, 0, 5}};
+  const std::vector<Span> far{{highest, highest, 0, 5}};
   EXPECT_NO_THROW(documents.check(fits));
   EXPECT_EQ(
       error_of([&] { documents.check(queries); }),

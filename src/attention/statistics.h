@@ -1,0 +1,17 @@
+/// What a forward pass says about its weights (Statistics): how rows are asked, and the passes after the output.
+#pragma once
+
+#include "attention/items.h"
+
+namespace rapt::attention {
+
+/// What is asked about rows, as the kernels read it. `ask` may be null.
+RowStatistics row_statistics(const Statistics* ask);
+
+/// key_mass, pooled maps and whole rows, given the log-sum-exp of the forward pass in `call`.
+void collect_statistics(const Kernels& kernels, const Items& make, const Call& call, const Statistics& ask);
+
+/// The sequence that query row `row` belongs to; how many there are, if none.
+std::size_t sequence_of_row(const Problem& problem, std::int32_t row);
+
+}  // namespace rapt::attention
