@@ -39,7 +39,7 @@ struct Forward {
   Element* keys;     ///< [most_keys, depth]
   Element* values;   ///< [most_keys in elements, d_value]
   S* scores;         ///< [most_keys, group]
-  Element* weights;  ///< [most_keys in elements, group]: the scores' memory, unless both are needed
+  Element* weights;  ///< [most_keys in elements, group]: the scores' memory where elements are as large
   S* sums;           ///< [groups, d_value, group]: weighted values so far
   S* maximum;        ///< [groups, group]: what the weights summed up so far are relative to, to base 2
   S* total;          ///< [groups, group]: the sum of these weights
@@ -49,7 +49,7 @@ struct Forward {
   DropoutMask<S> dropout;
   TileMask<S> mask;
 
-  Forward(const Call& c, const Item& i) : call(c), item(i) { allocate(*this); }
+  Forward(const Call& c, const Item& i) : call(c), item(i), observer(c) { allocate(*this); }
 
   void carve(Carver& carver) {
     queries = carver.take<Element>(groups * depth * group);
@@ -57,14 +57,13 @@ struct Forward {
     values = carver.take<Element>(round_up(most_keys, step) / step * ld_values);
     scores = carver.take<S>(round_up(most_keys, step) * group);
     const long depth_keys = round_up(most_keys, step) / step;
-    weights =
-        step == 2 || call.rows.any ? carver.take<Element>(depth_keys * group) : reinterpret_cast<Element*>(scores);
+    weights = step == 2 ? carver.take<Element>(depth_keys * group) : reinterpret_cast<Element*>(scores);
     sums = carver.take<S>(groups * call.d_value * group);
     maximum = carver.take<S>(groups * group);
     total = carver.take<S>(groups * group);
     begun = carver.take<uint8_t>(groups);
     if (modified) terms = carver.take<S>(most_keys * group);
-    if (call.rows.any) observer.carve(call, carver, rows);
+    if (call.rows.any) observer.carve(carver, rows);
     if (call.drop_below > 0) dropout.carve(carver);
   }
 
@@ -144,21 +143,28 @@ struct Forward {
     for (long i = 0; i < call.d_value; ++i) store(load(sum + i * group) * factor, sum + i * group);
   }
 
+  /// What exponentiate is asked for beside weights.
+  enum class Observe { nothing, exponents, weights };
+
   /// The weight of key j of the tile in vector v, before and after dropout.
-  template <bool observed>
-  RAPT_INLINE Vector<S> weight(long j, int v, Vector<S> shift, Vector<S>& sum) const {
-    const Vector<S> p = exp2(load(scores + j * group + v * width) * scale - shift);
+  template <Observe observe>
+  RAPT_INLINE Vector<S> weight(long j, int v, Vector<S> shift, Vector<S>& sum, Vector<S>& exponents) const {
+    const Vector<S> x = load(scores + j * group + v * width) * scale - shift;
+    const Vector<S> p = exp2(x);
     sum += p;
-    if constexpr (observed) store(p, observer.plain + j * group + v * width);
+    // Where a score is -inf, p is 0 and its product with the exponent must be too.
+    if constexpr (observe != Observe::nothing) exponents = multiply_add(exponents, p, max(broadcast(S(-160)), x));
+    if constexpr (observe == Observe::weights) store(p, observer.plain + j * group + v * width);
     return call.drop_below > 0 ? (dropout.kept(call, j, v) ? p : Vector<S>{}) : p;
   }
 
   /// From scores to weights, which go to `result`.
-  template <int vectors, bool observed>
+  template <int vectors, Observe observe>
   void exponentiate(const Step& at, Element* result) {
-    Vector<S> shift[vectors], sum[vectors] = {};
+    Vector<S> shift[vectors], sum[vectors] = {}, exponents[vectors] = {};
     for (int v = 0; v < vectors; ++v) shift[v] = load(maximum + at.g * group + v * width);
-    const auto next = [&](long j, int v) RAPT_INLINE_LAMBDA { return weight<observed>(j, v, shift[v], sum[v]); };
+    const auto next = [&](long j, int v)
+                          RAPT_INLINE_LAMBDA { return weight<observe>(j, v, shift[v], sum[v], exponents[v]); };
     long j = 0;
     for (; j + 2 <= at.sight.keys; j += 2) {
 #pragma GCC unroll 2
@@ -185,6 +191,10 @@ struct Forward {
     for (int v = 0; v < vectors; ++v) {
       S* t = total + at.g * group + v * width;
       store(load(t) + sum[v], t);
+      if constexpr (observe != Observe::nothing) {
+        S* e = observer.exponents + at.g * group + v * width;
+        store(load(e) + exponents[v], e);
+      }
     }
   }
 
@@ -213,12 +223,15 @@ struct Forward {
     if (call.drop_below > 0) {
       dropout.draw(call, item, at.g * group, at.rows, at.first_key, at.sight.keys);
     }
-    if (call.rows.any) {
-      // The scores are still looked at afterwards.
-      exponentiate<vectors, true>(at, weights);
-      observer.template observe<vectors>(call, at.g * group, at.first_key, at.sight.keys, scores, scale, maximum);
+    if (call.rows.any)
+      observer.template observe_scores<vectors>(at.g * group, at.first_key, at.sight.keys, scores, highest);
+    if (call.rows.any && observer.weighs) {
+      exponentiate<vectors, Observe::weights>(at, weights);
+      observer.template observe_weights<vectors>(at.g * group, at.first_key, at.sight.keys);
+    } else if (call.rows.entropy != nullptr) {
+      exponentiate<vectors, Observe::exponents>(at, weights);
     } else {
-      exponentiate<vectors, false>(at, weights);
+      exponentiate<vectors, Observe::nothing>(at, weights);
     }
     add_values<vectors>(at);
     begun[at.g] = 1;
@@ -268,7 +281,7 @@ struct Forward {
       pack_group<T>(q.rows, q.count, call.d_key, queries + g * depth * group);
       begun[g] = 0;
     }
-    if (call.rows.any) observer.begin(call, item, rows);
+    if (call.rows.any) observer.begin(item, rows);
     const KeyRange range = visible_range(call, item, item.first_query, item.first_query + item.queries);
     for (long key = range.begin; key < range.end; key += tile_keys) tile(key, at_most(tile_keys, range.end - key));
     for (long g = 0; g < groups; ++g) finish(g);

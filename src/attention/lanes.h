@@ -14,10 +14,10 @@ using Vector = typename Simd<S>::Vector;
 template <typename S>
 using Mask = typename Simd<S>::Mask;
 
-RAPT_INLINE long at_most(long a, long b) {
+RAPT_INLINE constexpr long at_most(long a, long b) {
   return a < b ? a : b;
 }
-RAPT_INLINE long at_least(long a, long b) {
+RAPT_INLINE constexpr long at_least(long a, long b) {
   return a > b ? a : b;
 }
 RAPT_INLINE long round_up(long n, long multiple) {
@@ -56,6 +56,17 @@ RAPT_INLINE bool any(M mask) {
     if (mask[i] != 0) return true;
   }
   return false;
+}
+
+/// Whether a > b in any lane.
+template <typename S>
+RAPT_INLINE bool any_above(Vector<S> a, Vector<S> b) {
+#if RAPT_LANES == 16 && defined(__AVX512F__)
+  if constexpr (sizeof(S) == 4) {
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_GT_OQ) != 0;
+  }
+#endif
+  return any(a > b);
 }
 
 /// One step of a square transposition: swaps the off-diagonal blocks of `step` lanes between rows i and i + step.

@@ -39,60 +39,69 @@ struct TileStatistics {
 
   long bin_of_key(long key) const { return call.bins > 0 ? key * call.bins / item.key_count : 0; }
   long bin_of_query(long query) const { return query * call.bins / item.query_count; }
+  /// The first of `count` things that do not lie in `bin` or before.
+  long end_of_bin(long bin, long count) const { return ((bin + 1) * count + call.bins - 1) / call.bins; }
 
-  /// From the products of a group to its weights.
-  void weigh(long first_row, long rows, long first_key, const Sight& sight) {
-    if (call.added.any) fill_terms(call, item, first_row, rows, first_key, sight.keys, terms);
+  /// The row of a query: the item has one head.
+  Row row_at(long row) const {
+    const long query = item.first_query + row;
+    return {query, item.query_begin + query, item.head};
+  }
+
+  /// From the products of a group to its weights, which are added up over rows, and over rows and keys of a bin.
+  template <bool modified>
+  void add_up(long first_row, long rows, long first_key, const Sight& sight) {
+    if constexpr (modified) fill_terms(call, item, first_row, rows, first_key, sight.keys, terms);
     const Capped<S> capped(call);
+    const S scale = static_cast<S>(call.scale * log2_of_e);
     S row_shift[group];
     for (long r = 0; r < group; ++r) {
       row_shift[r] =
-          r < rows
-              ? shift_of(static_cast<const S*>(call.log_sum_exp)[statistic_index(call, row_of(item, first_row + r))])
-              : infinity<S>;
+          r < rows ? shift_of(static_cast<const S*>(call.log_sum_exp)[statistic_index(call, row_at(first_row + r))])
+                   : infinity<S>;
     }
-    for (long j = 0; j < sight.keys; ++j) {
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; ++v) {
-        const long place = j * group + v * width;
-        if (v * width >= rows) {
-          // Terms were filled in for vectors with rows only.
-          store(Vector<S>{}, scores + place);
-          continue;
-        }
-        const Vector<S> product = load(scores + place);
-        const Vector<S> shift = load(row_shift + v * width);
-        const Vector<S> exponent = call.added.any
-                                       ? (capped(product) + load(terms + place)) * static_cast<S>(log2_of_e) - shift
-                                       : product * static_cast<S>(call.scale * log2_of_e) - shift;
-        Vector<S> p = exp2(exponent);
-        if (sight.kind == 1) p = mask(j, v) ? p : Vector<S>{};
-        store(p, scores + place);
+    const Vector<S> shift[2] = {load(row_shift), load(row_shift + width)};
+    const auto weight = [&](long j, int v) __attribute__((always_inline)) {
+      // Terms were filled in for vectors with rows only.
+      if (modified && v * width >= rows) return Vector<S>{};
+      const long place = j * group + v * width;
+      Vector<S> exponent = load(scores + place);
+      if constexpr (modified) {
+        exponent = (capped(exponent) + load(terms + place)) * static_cast<S>(log2_of_e) - shift[v];
+      } else {
+        exponent = exponent * scale - shift[v];
       }
-    }
-  }
-
-  void add_mass(long count) {
-    for (long j = 0; j < count; ++j) {
-      const S* p = scores + j * group;
-      store(load(mass + j * width) + (load(p) + load(p + width)), mass + j * width);
-    }
-  }
-
-  /// Adds the tile to the pooled map, bin by bin of its keys.
-  void add_pooled(long first_row, long rows, long first_key, long count) {
-    float* const pooled = static_cast<float*>(item.partial);
-    for (long j = 0; j < count;) {
+      const Vector<S> p = exp2(exponent);
+      if (sight.kind != 1) return p;
+      return mask(j, v) ? p : Vector<S>{};
+    };
+    for (long j = 0; j < sight.keys;) {
       const long bin = bin_of_key(first_key + j);
+      const long end = call.bins > 0 ? at_most(sight.keys, end_of_bin(bin, item.key_count) - first_key) : sight.keys;
       Vector<S> sum[2] = {};
-      for (; j < count && bin_of_key(first_key + j) == bin; ++j) {
-        sum[0] += load(scores + j * group);
-        sum[1] += load(scores + j * group + width);
+      for (; j < end; ++j) {
+        const Vector<S> p[2] = {weight(j, 0), weight(j, 1)};
+        sum[0] += p[0];
+        sum[1] += p[1];
+        store(load(mass + j * width) + (p[0] + p[1]), mass + j * width);
       }
-      for (long r = 0; r < rows; ++r) {
-        const long query_bin = bin_of_query(row_of(item, first_row + r).query);
-        pooled[query_bin * touched_bins + bin - first_bin] += static_cast<float>(sum[r / width][r % width]);
+      if (call.bins > 0) add_to_map(first_row, rows, bin - first_bin, sum);
+    }
+  }
+
+  /// Adds sums of rows to the pooled map, bin by bin of their queries.
+  void add_to_map(long first_row, long rows, long column, const Vector<S>* sum) {
+    for (long r = 0; r < rows;) {
+      const long query = row_at(first_row + r).query;
+      const long bin = bin_of_query(query);
+      const long end = at_most(rows, r + end_of_bin(bin, item.query_count) - query);
+      S total = 0;
+      for (int v = 0; v < 2; ++v) {
+        const auto of_bin = lanes_below<S>(end - v * width) & ~lanes_below<S>(r - v * width);
+        total += kernels::sum(of_bin ? sum[v] : Vector<S>{});
       }
+      static_cast<float*>(item.partial)[bin * touched_bins + column] += static_cast<float>(total);
+      r = end;
     }
   }
 
@@ -115,9 +124,11 @@ struct TileStatistics {
                                   .ldc = group,
                                   .depth = depth,
                                   .rows = sight.keys});
-      weigh(row, q.count, first_key, sight);
-      if (call.key_mass != nullptr) add_mass(sight.keys);
-      if (call.bins > 0) add_pooled(row, q.count, first_key, sight.keys);
+      if (call.added.any) {
+        add_up<true>(row, q.count, first_key, sight);
+      } else {
+        add_up<false>(row, q.count, first_key, sight);
+      }
     }
     if (call.key_mass == nullptr) return;
     for (long j = 0; j < count; ++j) {
