@@ -50,6 +50,8 @@ void run_backward(const Kernels& kernels, const Items& make, const Call& call, s
 void backward_of_long(const Kernels& kernels, const Items& make, const Call& call, const std::vector<Item>& units,
                       TermGradients& terms) {
   // Units are done several at a time: enough for all threads, few enough for the memory that shares take.
+  AlignedMemory memory;
+  std::int64_t size = 0;
   for (std::size_t begin = 0; begin < units.size();) {
     const Item& unit = units[begin];
     const std::int32_t shares = shares_of(span_of(unit));
@@ -62,7 +64,10 @@ void backward_of_long(const Kernels& kernels, const Items& make, const Call& cal
            units[end].queries == unit.queries) {
       ++end;
     }
-    const AlignedMemory memory = aligned_memory(static_cast<std::int64_t>(end - begin) * shares * share_bytes);
+    if (const std::int64_t needed = static_cast<std::int64_t>(end - begin) * shares * share_bytes; needed > size) {
+      memory = aligned_memory(needed);
+      size = needed;
+    }
     Parts parts{.place = memory.get()};
     for (; begin < end; ++begin) parts.add(units[begin], cut_into_shares(units[begin]), share_bytes);
     run_backward(kernels, make, call, parts.items, terms);

@@ -110,15 +110,15 @@ class Bench {
     }
   }
 
-  /// One query over a long cache, four query heads to a key-value head.
+  /// One query a sequence over long caches, four query heads to a key-value head, as many sequences as it takes that no
+  /// cache of the processor holds them.
   void decode(DType dtype) const {
-    for (const int length : {8192, 32768, 131072}) {
-      const Case c{.direction = "decode",
-                   .dtype = dtype,
-                   .sequences = {{0, 1, 0, length}},
-                   .heads = 32,
-                   .kv_heads = 8,
-                   .d_head = 128};
+    constexpr std::int32_t keys = 131072;
+    for (const std::int32_t length : {8192, 32768, keys}) {
+      std::vector<attention::Span> sequences;
+      for (std::int32_t i = 0; i < keys / length; ++i) sequences.push_back({i, 1, i * length, length});
+      const Case c{
+          .direction = "decode", .dtype = dtype, .sequences = sequences, .heads = 32, .kv_heads = 8, .d_head = 128};
       // Where memory lies decides how fast it is read, so the ceiling is the rate of reading these very keys and
       // values.
       const Operands operands(ctx_, c);
