@@ -17,6 +17,15 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
                              .positions = positions});
   }
   const ops::HeadColumns q{projected, 0};
+  std::vector<attention::Span> own;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    own.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
+  }
+  const ops::HeadColumns k{projected, query_width}, v{projected, query_width + key_width};
+  if (cache != nullptr && options.linear) {
+    const Tensor states = cache->states(sequences, ops::linear_state_size(options), x.dtype());
+    return output(ctx, ops::linear_attention(ctx, q, k, v, std::move(own), options, states));
+  }
   if (cache != nullptr) {
     std::vector<attention::Span> spans =
         cache->append(projected.value().columns(query_width, query_width + 2 * key_width), sequences);
@@ -24,20 +33,14 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
     return output(ctx,
                   ops::scaled_dot_product_attention(ctx, q, {kept, 0}, {kept, key_width}, std::move(spans), options));
   }
-  std::vector<attention::Span> spans;
-  for (std::int32_t i = 0; i < sequences.count(); ++i) {
-    spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
-  }
-  return output(
-      ctx, ops::scaled_dot_product_attention(ctx, q, {projected, query_width}, {projected, query_width + key_width},
-                                             std::move(spans), options));
+  return output(ctx, ops::attention(ctx, q, k, v, std::move(own), options));
 }
 
 Var CrossAttention::operator()(Context& ctx, const Var& x, const Var& projected_memory,
                                std::vector<attention::Span> spans) const {
   const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
-  return output(ctx, ops::scaled_dot_product_attention(ctx, {query(ctx, x), 0}, {projected_memory, 0},
-                                                       {projected_memory, key_width}, std::move(spans), options));
+  return output(ctx, ops::attention(ctx, {query(ctx, x), 0}, {projected_memory, 0}, {projected_memory, key_width},
+                                    std::move(spans), options));
 }
 
 Var FeedForward::operator()(Context& ctx, const Var& x) const {

@@ -50,14 +50,26 @@ class Builder {
   }
 
   ops::AttentionOptions attention(AttentionKind kind, int layer, int heads) const {
-    return {
-        .heads = heads,
-        .kv_heads = heads,
-        .d_head = static_cast<int>(config_.d_model / heads),
-        .visibility = kind == AttentionKind::decoder ? attention::Visibility::causal() : attention::Visibility::full(),
-        .dropout = config_.attention_dropout,
-        .kind = kind,
-        .layer = layer};
+    ops::AttentionOptions options{.heads = heads,
+                                  .kv_heads = heads,
+                                  .d_head = static_cast<int>(config_.d_model / heads),
+                                  .dropout = config_.attention_dropout,
+                                  .kind = kind,
+                                  .layer = layer};
+    choose(options, layer_attention(config_, kind, layer));
+    return options;
+  }
+
+  /// Softmax over what is visible, or a linear form; neither looks ahead in a decoder.
+  static void choose(ops::AttentionOptions& options, const LayerAttention& chosen) {
+    const bool causal = options.kind == AttentionKind::decoder;
+    if (chosen.linear) {
+      options.linear = linear_attention(*chosen.linear, options.heads, options.d_head, causal);
+    } else if (causal && !chosen.visibility.is_causal()) {
+      options.visibility = attention::Visibility::causal() & chosen.visibility;
+    } else {
+      options.visibility = chosen.visibility;
+    }
   }
 
   SelfAttention self_attention(const std::string& prefix, AttentionKind kind, int layer, int heads) {
