@@ -40,6 +40,7 @@ std::string describe(const ModelConfig& c) {
   text += fmt::format("d_model     {}, {}-norm, {} positions{}\n", c.d_model,
                       c.norm == NormPlacement::pre ? "pre" : "post", name_of(c.positions),
                       c.positions == Positions::rotary ? "" : fmt::format(" (at most {})", c.max_positions));
+  text += fmt::format("attention   {}\n", attention_text(c));
   text += fmt::format("vocabulary  {}{}\n", c.vocab,
                       c.shared_embeddings || !c.encoder_decoder() ? "" : fmt::format(" (source {})", c.source_vocab));
   return text;

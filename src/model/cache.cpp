@@ -1,5 +1,6 @@
 #include "model/cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rapt {
@@ -43,7 +44,8 @@ Tensor SelfAttentionCache::states(const Sequences& sequences, std::int64_t size,
 }
 
 void SelfAttentionCache::reorder_states(std::span<const std::int32_t> from) {
-  if (!states_.defined()) return;
+  const auto keeps_place = [&](const std::int32_t& parent) { return parent == &parent - from.data(); };
+  if (!states_.defined() || std::ranges::all_of(from, keeps_place)) return;
   if (!other_states_.defined()) other_states_ = Tensor::empty(states_.shape(), states_.dtype());
   const std::size_t row_bytes = states_.bytes() / static_cast<std::size_t>(slot_count_);
   const auto* rows = static_cast<const std::byte*>(states_.raw());
