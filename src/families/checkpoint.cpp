@@ -397,7 +397,7 @@ ModelConfig read_config(const std::filesystem::path& directory) {
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
                                         const std::vector<AttentionRule>& attention) {
   ModelConfig config = read_config(directory);
-  apply(attention, config);
+  choose_attention(attention, config);
   const auto tensors = read_safetensors_directory(directory).tensors;
   const auto bias = tensors.find("final_logits_bias");
   config.logits_bias = bias != tensors.end() && !all_zero(bias->second);

@@ -50,7 +50,8 @@ void check_attention(const ModelConfig& config, AttentionKind kind) {
   require(list.size() <= 1 || std::ssize(list) == layers,
           "model: attention of {} {} layers is given, there are {}; give one for each, or one for all", list.size(),
           name_of(kind), layers);
-  require(list.empty() || layers > 0, "model: attention of {} layers is given, there are none", name_of(kind));
+  require(list.empty() || layers > 0, "model: attention of {} {} layers is given, there are none", list.size(),
+          name_of(kind));
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string place = list.size() == 1 ? fmt::format("{} attention", name_of(kind))
                                                : fmt::format("{} attention {}", name_of(kind), i);
