@@ -227,6 +227,19 @@ std::int64_t Transformer::parameter_count() const {
   return count;
 }
 
+CacheSize Transformer::cache_size() const {
+  CacheSize size;
+  for (const DecoderLayer& layer : decoder_) {
+    const ops::AttentionOptions& options = layer.self_attention.options;
+    if (options.linear) {
+      size.of_hypothesis += ops::linear_state_size(options);
+    } else {
+      size.of_token += 2 * static_cast<std::int64_t>(options.kv_heads) * options.d_head;
+    }
+  }
+  return size;
+}
+
 Var Transformer::embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,
                        std::span<const std::int32_t> positions) const {
   for (std::int32_t i = 0; i < tokens.sequences.count(); ++i) {
