@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -95,9 +96,24 @@ class Visibility {
   bool is_full() const { return node_ == nullptr; }
   /// Whether this is causal() alone, aligned at the end.
   bool is_causal() const;
-  /// The pattern as an expression, for explain(): "causal & window(511, 0)", "full". & binds tighter than |, as in C++;
-  /// `start` among the arguments stands for Align::start.
+  /// The pattern as an expression: "causal & window(511, 0)", "full". & binds tighter than |, as in C++; `start` among
+  /// the arguments stands for Align::start, and "0..63" for positions that follow each other. Presets other than
+  /// big_bird are told by what they are made of.
   std::string text() const;
+  /// The pattern that an expression describes: what text() gives, with parentheses anywhere, and the presets
+  ///   longformer(WINDOW, POSITIONS), sparse_transformer_strided(STRIDE), sparse_transformer_fixed(STRIDE, SUMMARY),
+  ///   big_bird(LENGTH[, BLOCK[, WINDOW_BLOCKS[, RANDOM_BLOCKS[, GLOBAL_BLOCKS[, SEED]]]]]).
+  /// The rows of the mask of blocks() are arguments of 0s and 1s: blocks(64, 10, 11). Throws Error that says where,
+  /// what was expected and what was found. documents() has no expression: it belongs to the rows of one batch.
+  static Visibility parse(std::string_view text);
+
+  /// What, besides the number of the key, decides whether a query sees it.
+  enum class Dependence : std::uint8_t {
+    none,
+    position,  ///< where the query stands, aligned at the end: the same for a sequence at once and token by token
+    call,      ///< the query's number within the call (Align::start, blocks) or its row in the batch (documents)
+  };
+  Dependence dependence() const;
   /// Throws Error unless documents() was given an id for every row that the sequences name. Call it before asking what
   /// follows about them.
   void check(std::span<const Span> sequences) const;

@@ -167,6 +167,16 @@ void weights(const Problem& problem, const Inputs& inputs, const void* log_sum_e
   weights(kernels_for(kernels::isa()), problem, inputs, log_sum_exp, sequence, head, places, threads);
 }
 
+namespace {
+
+/// What a person reads of a long list of positions or a large mask.
+std::string shortened(std::string text) {
+  constexpr std::size_t most = 200;
+  return text.size() <= most ? text : text.substr(0, most) + "...";
+}
+
+}  // namespace
+
 std::string explain(const Problem& problem, DType dtype) {
   check_problem(problem);
   const Kernels& kernels = kernels_for(kernels::isa());
@@ -176,7 +186,7 @@ std::string explain(const Problem& problem, DType dtype) {
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) few += make.few(i);
   std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
                                  kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
-                                 problem.d_value, problem.visibility.text());
+                                 problem.d_value, shortened(problem.visibility.text()));
   const bool pairs = dtype == DType::bf16 && kernels::isa() == kernels::Isa::avx512;
   if (dtype == DType::bf16)
     text += pairs ? "; products of bf16 pairs" : "; bf16 widened to f32, for want of bf16 products";

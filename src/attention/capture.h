@@ -2,6 +2,7 @@
 #pragma once
 
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "attention/trace.h"
@@ -16,7 +17,8 @@ struct CapturedAttention {
   int heads = 0;
   int queries = 0;
   int keys = 0;
-  std::vector<float> weights = {};  ///< [heads, queries, keys]; each row sums to 1 over the keys it may see
+  /// [heads, queries, keys]; each row sums to 1 over the keys it may see. Of linear forms, the weights that they imply.
+  std::vector<float> weights = {};
 
   float weight(int head, int query, int key) const {
     return weights[(static_cast<std::size_t>(head) * static_cast<std::size_t>(queries) +
@@ -24,6 +26,13 @@ struct CapturedAttention {
                        static_cast<std::size_t>(keys) +
                    static_cast<std::size_t>(key)];
   }
+};
+
+/// A layer whose attention cannot be told as weights.
+struct AbsentAttention {
+  AttentionKind kind = AttentionKind::encoder;
+  int layer = 0;
+  std::string_view reason;  ///< a literal
 };
 
 /// Keeps the weights of the kinds that are wanted. Memory grows with heads * queries * keys: this is for looking at
@@ -35,9 +44,12 @@ class AttentionCapture final : public Trace {
   void attention(const Context& ctx, const TracedAttention& traced) override;
   /// In the order they were computed: by kind and layer, then by sequence.
   const std::vector<CapturedAttention>& captured() const { return captured_; }
+  /// Layers of these kinds that are not among captured(), in the order they were computed.
+  const std::vector<AbsentAttention>& absent() const { return absent_; }
 
  private:
   std::set<AttentionKind> wanted_;
+  std::vector<AbsentAttention> absent_;
   std::vector<CapturedAttention> captured_;
 };
 

@@ -1,12 +1,21 @@
 /// Trace: how anyone sees what a model attends to. Set Context::trace; the operator then calls it once per layer.
 #pragma once
 
+#include <string_view>
+
 #include "core/context.h"
 #include "rapt/attention.h"
+#include "rapt/linear_attention.h"
 
 namespace rapt {
 
 enum class AttentionKind { encoder, decoder, cross };
+
+/// "encoder", "decoder", "cross"
+constexpr std::string_view name_of(AttentionKind kind) {
+  constexpr std::string_view names[] = {"encoder", "decoder", "cross"};
+  return names[static_cast<int>(kind)];
+}
 
 /// One call of attention that has just been computed; everything in it is valid during the call only.
 struct TracedAttention {
@@ -16,6 +25,10 @@ struct TracedAttention {
   attention::Inputs inputs;
   /// [query tokens, heads]; with q and k it gives any weight: see attention::weights
   const void* log_sum_exp = nullptr;
+  /// Set where the layer has a linear form; `problem` then tells sizes only, and there is no log_sum_exp.
+  const attention::LinearProblem* linear = nullptr;
+  /// false: a linear layer has seen keys before these, of which only its state is left.
+  bool from_start = true;
 };
 
 class Trace {

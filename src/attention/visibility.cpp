@@ -25,6 +25,7 @@ class Combination : public Node {
             max_depth);
   }
   int depth() const override { return depth_; }
+  Visibility::Dependence dependence() const override { return std::max(a_->dependence(), b_->dependence()); }
   void check(std::span<const Span> sequences) const override {
     a_->check(sequences);
     b_->check(sequences);
@@ -100,6 +101,10 @@ bool Visibility::is_causal() const {
 
 std::string Visibility::text() const {
   return is_full() ? "full" : node_->text();
+}
+
+Visibility::Dependence Visibility::dependence() const {
+  return is_full() ? Dependence::none : node_->dependence();
 }
 
 void Visibility::check(std::span<const Span> sequences) const {

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "rapt/visibility.h"
 
@@ -35,6 +37,7 @@ class Visibility::Node {
   virtual std::uint64_t bits(const Span& sequence, std::int64_t query, std::int64_t first_key) const = 0;
   virtual std::string text() const = 0;
   virtual bool causal() const { return false; }
+  virtual Dependence dependence() const = 0;
   /// text() as an operand of &.
   virtual std::string operand() const { return text(); }
   /// Operators above the deepest primitive.
@@ -63,6 +66,15 @@ inline std::uint64_t bits_of(Visibility::Node::Range visible, std::int64_t first
   const std::int64_t end = std::clamp<std::int64_t>(visible.end - first_key, 0, 64);
   return begin < end ? (~std::uint64_t{0} << begin) & (~std::uint64_t{0} >> (64 - end)) : 0;
 }
+
+inline Visibility::Dependence dependence_of(Align align) {
+  return align == Align::end ? Visibility::Dependence::position : Visibility::Dependence::call;
+}
+
+/// Visibility::blocks under a name of its own; "": it is told by its mask.
+std::shared_ptr<const Visibility::Node> make_blocks(std::int32_t size, std::int32_t query_blocks,
+                                                    std::int32_t key_blocks, std::span<const std::uint8_t> visible,
+                                                    std::string name);
 
 /// What a rectangle of `size` pairs, or of `size` equal columns, shows when `visible` of them are.
 inline Tile tile_of(std::int64_t visible, std::int64_t size) {

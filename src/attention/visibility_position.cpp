@@ -66,6 +66,7 @@ class Ranges : public Node {
 class Window final : public Ranges {
  public:
   Window(std::int32_t left, std::int32_t right, Align align) : left_(left), right_(right), align_(align) {}
+  Visibility::Dependence dependence() const override { return dependence_of(align_); }
   bool causal() const override { return left_ == Visibility::unlimited && right_ == 0 && align_ == Align::end; }
   std::string text() const override {
     if (causal()) return "causal";
@@ -90,6 +91,7 @@ class Window final : public Ranges {
 class Prefix final : public Ranges {
  public:
   explicit Prefix(std::int32_t keys) : keys_(keys) {}
+  Visibility::Dependence dependence() const override { return Visibility::Dependence::none; }
   std::string text() const override { return fmt::format("prefix({})", keys_); }
 
  private:
@@ -101,6 +103,7 @@ class Prefix final : public Ranges {
 class SameBlock final : public Ranges {
  public:
   SameBlock(std::int32_t size, Align align) : size_(size), align_(align) {}
+  Visibility::Dependence dependence() const override { return dependence_of(align_); }
   std::string text() const override { return fmt::format("same_block({}{}", size_, noted(align_)); }
 
  private:
@@ -142,6 +145,7 @@ class Strided final : public Node {
     }
     return result;
   }
+  Visibility::Dependence dependence() const override { return dependence_of(align_); }
   std::string text() const override { return fmt::format("strided({}{}", stride_, noted(align_)); }
 
  private:
@@ -170,6 +174,7 @@ class Columns final : public Node {
     }
     return result;
   }
+  Visibility::Dependence dependence() const override { return Visibility::Dependence::none; }
   std::string text() const override { return fmt::format("columns({}, {}, {})", period_, first_, last_); }
 
  private:
@@ -193,10 +198,15 @@ class Numbers {
     return {begin, std::lower_bound(begin, numbers_.end(), range.end)};
   }
   std::string text() const {
-    constexpr std::size_t most_listed = 8;
     if (numbers_.empty()) return "none";
-    if (numbers_.size() > most_listed) return fmt::format("{} positions", numbers_.size());
-    return fmt::format("{}", fmt::join(numbers_, ", "));
+    std::string result;
+    for (std::size_t first = 0, next; first < numbers_.size(); first = next) {
+      for (next = first + 1; next < numbers_.size() && numbers_[next] - numbers_[next - 1] == 1;) ++next;
+      if (next - first == 2) next = first + 1;
+      result += fmt::format("{}{}", first > 0 ? ", " : "", numbers_[first]);
+      if (next - first > 1) result += fmt::format("..{}", numbers_[next - 1]);
+    }
+    return result;
   }
 
  private:
@@ -221,6 +231,7 @@ class GlobalKeys final : public Node {
     }
     return result;
   }
+  Visibility::Dependence dependence() const override { return Visibility::Dependence::none; }
   std::string text() const override { return fmt::format("global_keys({})", positions_.text()); }
 
  private:
@@ -240,6 +251,7 @@ class GlobalQueries final : public Node {
   std::uint64_t bits(const Span& sequence, std::int64_t query, std::int64_t /*first_key*/) const override {
     return positions_.within(positions_of(sequence, {query, query + 1}, align_)).empty() ? 0 : ~std::uint64_t{0};
   }
+  Visibility::Dependence dependence() const override { return dependence_of(align_); }
   std::string text() const override { return fmt::format("global_queries({}{}", positions_.text(), noted(align_)); }
 
  private:

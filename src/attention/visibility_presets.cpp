@@ -1,11 +1,13 @@
 /// Patterns from papers, composed of the sets that visibility.h offers to everybody.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <utility>
 
+#include "attention/visibility_node.h"
 #include "core/error.h"
 #include "core/random.h"
-#include "rapt/visibility.h"
 
 namespace rapt::attention {
 namespace {
@@ -55,7 +57,10 @@ Visibility Visibility::big_bird(const BigBird& options) {
     add_random_blocks(row, options.random_blocks, RandomSequence(options.seed, static_cast<std::uint64_t>(query)));
   }
   const auto side = static_cast<std::int32_t>(blocks);
-  return Visibility::blocks(options.block, side, side, std::move(mask));
+  return Visibility(
+      make_blocks(options.block, side, side, mask,
+                  fmt::format("big_bird({}, {}, {}, {}, {}, {})", options.length, options.block, options.window_blocks,
+                              options.random_blocks, options.global_blocks, options.seed)));
 }
 
 Visibility Visibility::sparse_transformer_strided(std::int32_t stride) {

@@ -71,6 +71,7 @@ class SameDocument final : public Node {
     }
     return result;
   }
+  Visibility::Dependence dependence() const override { return Visibility::Dependence::call; }
   std::string text() const override { return "documents"; }
 
   void check(std::span<const Span> sequences) const override {
@@ -163,6 +164,15 @@ class BitMatrix {
     }
     return result;
   }
+  /// ", 10, 11": each row.
+  std::string text() const {
+    std::string result;
+    for (std::int64_t row = 0; columns_ > 0 && row < rows_; ++row) {
+      result += ", ";
+      for (std::int64_t column = 0; column < columns_; ++column) result += (bits(row, column) & 1) != 0 ? '1' : '0';
+    }
+    return result;
+  }
 
  private:
   std::uint64_t word(std::int64_t row, std::int64_t i) const {
@@ -175,7 +185,8 @@ class BitMatrix {
 
 class Blocks final : public Node {
  public:
-  Blocks(std::int32_t size, BitMatrix mask) : size_(size), mask_(std::move(mask)) {
+  Blocks(std::int32_t size, BitMatrix mask, std::string name)
+      : size_(size), mask_(std::move(mask)), name_(std::move(name)) {
     for (std::int64_t row = 0; row < mask_.rows(); ++row) extents_.push_back(mask_.extent(row));
   }
 
@@ -208,13 +219,17 @@ class Blocks final : public Node {
     }
     return result;
   }
-  std::string text() const override { return fmt::format("blocks({}, {}, {})", size_, mask_.rows(), mask_.columns()); }
+  Visibility::Dependence dependence() const override { return Visibility::Dependence::call; }
+  std::string text() const override {
+    return name_.empty() ? "blocks(" + std::to_string(size_) + mask_.text() + ")" : name_;
+  }
 
  private:
   Range blocks(Range rows) const { return {rows.begin / size_, (rows.end - 1) / size_ + 1}; }
 
   std::int64_t size_;
   BitMatrix mask_;
+  std::string name_;
   std::vector<Range> extents_;  ///< of each row of the mask
 };
 
@@ -224,15 +239,21 @@ Visibility Visibility::documents(std::vector<std::int32_t> of_queries, std::vect
   return Visibility(std::make_shared<const SameDocument>(std::move(of_queries), std::move(of_keys)));
 }
 
-Visibility Visibility::blocks(std::int32_t size, std::int32_t query_blocks, std::int32_t key_blocks,
-                              std::vector<std::uint8_t> visible) {
+std::shared_ptr<const Visibility::Node> make_blocks(std::int32_t size, std::int32_t query_blocks,
+                                                    std::int32_t key_blocks, std::span<const std::uint8_t> visible,
+                                                    std::string name) {
   require(size >= 1, "visibility: blocks: the size is {}; give 1 or more", size);
   require(query_blocks >= 0 && key_blocks >= 0, "visibility: blocks: a mask of {} x {} blocks; give 0 or more",
           query_blocks, key_blocks);
   const std::int64_t expected = std::int64_t{query_blocks} * key_blocks;
   require(std::ssize(visible) == expected, "visibility: blocks: the mask of {} x {} blocks has {} elements; give {}",
           query_blocks, key_blocks, visible.size(), expected);
-  return Visibility(std::make_shared<const Blocks>(size, BitMatrix(query_blocks, key_blocks, visible)));
+  return std::make_shared<const Blocks>(size, BitMatrix(query_blocks, key_blocks, visible), std::move(name));
+}
+
+Visibility Visibility::blocks(std::int32_t size, std::int32_t query_blocks, std::int32_t key_blocks,
+                              std::vector<std::uint8_t> visible) {
+  return Visibility(make_blocks(size, query_blocks, key_blocks, visible, ""));
 }
 
 }  // namespace rapt::attention

@@ -2,43 +2,15 @@
 
 #include <cmath>
 
-#include "autograd/ops.h"
+#include "autograd/attention_operands.h"
 
 namespace rapt::ops {
-namespace {
 
-attention::Rows rows_of(const Tensor& values, std::int64_t begin) {
-  // Reading through a pointer to mutable data: the operator writes only to outputs and gradients.
-  auto* data = static_cast<std::byte*>(const_cast<void*>(values.raw()));
-  return {.dtype = values.dtype(),
-          .data = data + static_cast<std::size_t>(begin) * size_of(values.dtype()),
-          .stride = values.dim(1)};
+Var attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
+              std::vector<attention::Span> spans, const AttentionOptions& options) {
+  if (options.linear) return linear_attention(ctx, q, k, v, std::move(spans), options);
+  return scaled_dot_product_attention(ctx, q, k, v, std::move(spans), options);
 }
-
-attention::Rows rows_of(const HeadColumns& columns) {
-  return rows_of(columns.values.value(), columns.begin);
-}
-
-/// The gradients of q, k and v, which may be columns of one value (fused projections) or of several. The operator
-/// overwrites, so each value gets one fresh tensor, added to the value's gradient at the end.
-class OperandGradients {
- public:
-  attention::Rows rows(Context& ctx, const HeadColumns& columns) {
-    for (auto& [value, gradient] : gradients_) {
-      if (value.value().raw() == columns.values.value().raw()) return rows_of(gradient, columns.begin);
-    }
-    gradients_.emplace_back(columns.values, ctx.allocate(columns.values.shape(), columns.values.dtype()));
-    return rows_of(gradients_.back().second, columns.begin);
-  }
-  void add(Context& ctx) {
-    for (auto& [value, gradient] : gradients_) value.add_gradient(ctx, std::move(gradient));
-  }
-
- private:
-  std::vector<std::pair<Var, Tensor>> gradients_;
-};
-
-}  // namespace
 
 Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
                                  std::vector<attention::Span> spans, const AttentionOptions& options) {
@@ -55,7 +27,7 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
   const Var out(ctx.allocate({tokens, static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
   Tensor log_sum_exp;
   if (ctx.tape != nullptr || ctx.trace != nullptr) {
-    log_sum_exp = ctx.allocate({tokens, options.heads}, dtype == DType::f64 ? DType::f64 : DType::f32);
+    log_sum_exp = ctx.allocate({tokens, options.heads}, scalar_type(dtype));
   }
   const attention::Inputs inputs{rows_of(q), rows_of(k), rows_of(v)};
   const attention::Outputs outputs{.out = rows_of(out.value(), 0),

@@ -2,6 +2,7 @@
 /// type computed in is that of the inputs (f32, bf16, or f64 for gradient checks).
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "rapt/attention.h"
+#include "rapt/linear_attention.h"
 
 namespace rapt::ops {
 
@@ -62,19 +64,36 @@ struct HeadColumns {
   Var values;
   std::int64_t begin = 0;
 };
+/// A linear form of attention (rapt/linear_attention.h), with what it points to.
+struct LinearAttention {
+  attention::LinearForm::Kind kind = attention::LinearForm::Kind::elu_plus_one;
+  bool causal = true;
+  attention::RandomFeatures features = {};  ///< of favor
+  std::vector<double> decays = {};          ///< [heads], of retention
+};
 struct AttentionOptions {
   int heads = 1;
   int kv_heads = 1;
   int d_head = 0;
   attention::Visibility visibility;
-  float dropout = 0;
-  AttentionKind kind = AttentionKind::encoder;  ///< with `layer`, what Context::trace is told
+  std::optional<LinearAttention> linear = std::nullopt;  ///< in place of softmax over what is visible
+  float dropout = 0;                                     ///< of softmax's weights
+  AttentionKind kind = AttentionKind::encoder;           ///< with `layer`, what Context::trace is told
   int layer = 0;
 };
-/// softmax(Q K^T / sqrt(d_head)) V per head and sequence ("Attention Is All You Need", 3.2.1): [query tokens, heads *
-/// d_head]. Spans index the rows of q, k and v.
+/// softmax(Q K^T / sqrt(d_head)) V per head and sequence ("Attention Is All You Need", 3.2.1), or the linear form that
+/// the options ask for: [query tokens, heads * d_head]. Spans index the rows of q, k and v.
+Var attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
+              std::vector<attention::Span> spans, const AttentionOptions& options);
 Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
                                  std::vector<attention::Span> spans, const AttentionOptions& options);
+/// The linear form alone. `states`: what the sequences have seen before, to be replaced by what they have seen after
+/// these tokens ([sequences, linear_state_size] of f64 or f32); then there must be no tape. Undefined: nothing, and not
+/// wanted.
+Var linear_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
+                     std::vector<attention::Span> spans, const AttentionOptions& options, const Tensor& states = {});
+/// Elements in a sequence's state.
+std::int64_t linear_state_size(const AttentionOptions& options);
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;

@@ -4,14 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "cli/evaluate_model.h"
 #include "core/error.h"
 #include "formats/line_reader.h"
 #include "text/bleu.h"
@@ -22,6 +20,9 @@ namespace rapt {
 namespace {
 
 struct EvaluateOptions {
+  cli::ModelOptions model;
+  std::string source;
+  std::string text;
   std::string hypothesis;
   std::vector<std::string> references;
   std::string tokenize = "13a";
@@ -61,19 +62,17 @@ std::string as_text(const Scores& scores) {
                      scores.bleu.signature, scores.chrf.name, scores.chrf.signature);
 }
 
-std::string as_json(const Scores& scores) {
+nlohmann::ordered_json as_json(const Scores& scores) {
   const BleuScore& bleu = scores.bleu;
-  const nlohmann::ordered_json object{
-      {"bleu",
-       {{"score", bleu.score},
-        {"precisions", bleu.precisions},
-        {"brevity_penalty", bleu.brevity_penalty},
-        {"ratio", bleu.ratio()},
-        {"hypothesis_length", bleu.hypothesis_length},
-        {"reference_length", bleu.reference_length},
-        {"signature", bleu.signature}}},
-      {"chrf", {{"name", scores.chrf.name}, {"score", scores.chrf.score}, {"signature", scores.chrf.signature}}}};
-  return object.dump() + "\n";
+  return {{"bleu",
+           {{"score", bleu.score},
+            {"precisions", bleu.precisions},
+            {"brevity_penalty", bleu.brevity_penalty},
+            {"ratio", bleu.ratio()},
+            {"hypothesis_length", bleu.hypothesis_length},
+            {"reference_length", bleu.reference_length},
+            {"signature", bleu.signature}}},
+          {"chrf", {{"name", scores.chrf.name}, {"score", scores.chrf.score}, {"signature", scores.chrf.signature}}}};
 }
 
 /// Throws Error unless the two files have a line for each line of the other.
@@ -84,35 +83,113 @@ void require_same_lines(const std::string& name, std::size_t lines, const std::s
        lines, other, other_lines, std::min(lines, other_lines) + 1, first_longer ? name : other);
 }
 
-void print(const std::string& text) {
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  require(written, "cannot write to standard output: {}", std::strerror(errno));
+/// What is to be compared with the references: translations, or what is to be translated.
+struct Segments {
+  std::vector<std::string> lines;
+  std::vector<std::vector<std::string>> references;
+};
+
+Segments read_all(const std::string& file, const std::string& option, const EvaluateOptions& options) {
+  const auto inputs = std::ranges::count(options.references, "-") + (file == "-" ? 1 : 0);
+  require(inputs <= 1, "only one of {} and --reference can be standard input (-)", option);
+  Segments segments{.lines = read_segments(file), .references = {}};
+  require(!segments.lines.empty(), "{} has no lines, so there is nothing to score", file);
+  for (const std::string& path : options.references) {
+    segments.references.push_back(read_segments(path));
+    require_same_lines(file, segments.lines.size(), path, segments.references.back().size());
+  }
+  return segments;
+}
+
+void evaluate_files(const EvaluateOptions& options) {
+  const Segments segments = read_all(options.hypothesis, "--hypothesis", options);
+  const Scores scores = score(segments.lines, segments.references, options);
+  cli::print(options.json ? as_json(scores).dump() + "\n" : as_text(scores));
+}
+
+void evaluate_translation(const EvaluateOptions& options) {
+  const Segments segments = read_all(options.source, "--source", options);
+  const cli::TranslatedSegments made =
+      cli::translate_segments(options.model, segments.lines, segments.references.front());
+  const Scores scores = score(made.translations, segments.references, options);
+  const training::Score& reference = made.reference;
+  if (options.json) {
+    nlohmann::ordered_json object = as_json(scores);
+    object["reference"] = {
+        {"loss", reference.loss}, {"perplexity", reference.perplexity()}, {"tokens", reference.tokens}};
+    object["attention"] = made.attention;
+    cli::print(object.dump() + "\n");
+    return;
+  }
+  cli::print(as_text(scores));
+  cli::print(fmt::format("reference: perplexity {:.4f} a token, loss {:.4f}, {} tokens\nattention: {}\n",
+                         reference.perplexity(), reference.loss, reference.tokens, made.attention));
+}
+
+void evaluate_text(const EvaluateOptions& options) {
+  const cli::TextScore text = cli::score_text(options.model, options.text);
+  const training::Score& score = text.score;
+  if (options.json) {
+    const nlohmann::ordered_json object{
+        {"loss", score.loss},         {"perplexity", score.perplexity()}, {"bits_per_byte", text.bits_per_byte},
+        {"tokens", score.tokens},     {"context", text.context},          {"stride", text.stride},
+        {"attention", text.attention}};
+    cli::print(object.dump() + "\n");
+    return;
+  }
+  cli::print(fmt::format(
+      "perplexity {:.4f} a token, loss {:.4f}, {:.4f} bits a byte, {} tokens; context {}, stride {}\n"
+      "attention: {}\n",
+      score.perplexity(), score.loss, text.bits_per_byte, score.tokens, text.context, text.stride, text.attention));
 }
 
 void evaluate(const EvaluateOptions& options) {
-  const auto inputs = std::ranges::count(options.references, "-") + (options.hypothesis == "-" ? 1 : 0);
-  require(inputs <= 1, "only one of --hypothesis and --reference can be standard input (-)");
-  const std::vector<std::string> hypotheses = read_segments(options.hypothesis);
-  require(!hypotheses.empty(), "{} has no lines, so there is nothing to score", options.hypothesis);
-  std::vector<std::vector<std::string>> references;
-  for (const std::string& path : options.references) {
-    references.push_back(read_segments(path));
-    require_same_lines(options.hypothesis, hypotheses.size(), path, references.back().size());
+  const bool model = !options.model.directory.empty();
+  require(model || (options.source.empty() && options.text.empty()),
+          "--source and --text need a model: rapt evaluate MODEL ...");
+  require(model || !options.hypothesis.empty(),
+          "nothing to score: give --hypothesis and --reference, or a MODEL with --source and --reference, or with "
+          "--text");
+  require(!model || options.hypothesis.empty(), "--hypothesis is scored without a model; leave {} or --hypothesis out",
+          options.model.directory);
+  require(!model || options.source.empty() != options.text.empty(),
+          "{}: give --source and --reference to score translations, or --text to score a language model",
+          options.model.directory);
+  require(!options.text.empty() || !options.references.empty(), "--reference is missing: what to compare with");
+  require(options.text.empty() || options.references.empty(), "--text is scored without --reference");
+  if (!model) {
+    evaluate_files(options);
+  } else if (!options.source.empty()) {
+    evaluate_translation(options);
+  } else {
+    evaluate_text(options);
   }
-  const Scores scores = score(hypotheses, references, options);
-  print(options.json ? as_json(scores) : as_text(scores));
+  cli::flush();
 }
 
 }  // namespace
 
 void add_evaluate(CLI::App& app) {
   const auto options = std::make_shared<EvaluateOptions>();
-  CLI::App* command = app.add_subcommand("evaluate", "BLEU and chrF of translations, as sacreBLEU computes them");
+  CLI::App* command = app.add_subcommand(
+      "evaluate",
+      "BLEU and chrF of translations, as sacreBLEU computes them; perplexity of a text for a language model");
+  command->add_option("model", options->model.directory, "model to translate --source with, or to read --text with")
+      ->type_name("MODEL");
+  command->add_option("--source", options->source, "Segments for the model to translate")->type_name("FILE");
+  command->add_option("--text", options->text, "Text to score a language model on; plain or .gz")->type_name("FILE");
+  command
+      ->add_option("--context", options->model.context,
+                   "Tokens of --text that the model sees at once (default: all its positions)")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--stride", options->model.stride,
+                   "Tokens from one window of --text to the next; each scores what no earlier one did (default: half "
+                   "the context)")
+      ->check(CLI::PositiveNumber);
   command->add_option("--hypothesis", options->hypothesis, "Translations, a segment a line; plain, .gz, or - for stdin")
-      ->required()
       ->type_name("FILE");
   command->add_option("--reference", options->references, "References, a segment a line; may be given several times")
-      ->required()
       ->allow_extra_args(false)
       ->type_name("FILE");
   command->add_option("--tokenize", options->tokenize, "Tokenisation for BLEU")
@@ -121,6 +198,9 @@ void add_evaluate(CLI::App& app) {
   command->add_flag("--lowercase", options->lowercase, "Ignore letter case");
   command->add_flag("--chrf-words", options->words, "chrF++ in place of chrF: also count words and pairs of words");
   command->add_flag("--json", options->json, "Print one line of JSON");
+  cli::add_search_options(*command, options->model.search);
+  cli::add_attention_option(*command, options->model.use_attention);
+  cli::add_compute_options(*command, options->model.compute);
   command->callback([options] { evaluate(*options); });
 }
 

@@ -21,6 +21,7 @@ struct Options {
   std::string prompt = "\n";
   std::int32_t max_tokens = 256;
   std::int32_t samples = 1;
+  std::string use_attention;
   cli::ComputeOptions compute;
   decoding::SamplingOptions sampling;
 };
@@ -47,7 +48,7 @@ class Stream {
 };
 
 void run(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = load_model(options.model, DType::f32, parse_attention_rules(options.use_attention));
   require(!model->config().encoder_decoder(), "{}: a {} model translates; use rapt translate", options.model,
           model->config().family);
   const auto tokenizer = load_tokenizer(options.model);
@@ -117,6 +118,7 @@ void add_generate(CLI::App& app) {
                    "over 1: makes tokens that were used less likely")
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "of what is drawn")->capture_default_str();
+  cli::add_attention_option(*command, options->use_attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });
 }

@@ -40,9 +40,19 @@ std::string describe(const ModelConfig& c) {
   text += fmt::format("d_model     {}, {}-norm, {} positions{}\n", c.d_model,
                       c.norm == NormPlacement::pre ? "pre" : "post", name_of(c.positions),
                       c.positions == Positions::rotary ? "" : fmt::format(" (at most {})", c.max_positions));
+  text += fmt::format("attention   {}\n", attention_text(c));
   text += fmt::format("vocabulary  {}{}\n", c.vocab,
                       c.shared_embeddings || !c.encoder_decoder() ? "" : fmt::format(" (source {})", c.source_vocab));
   return text;
+}
+
+/// What decoding keeps, in f32.
+std::string cache_text(const Transformer& model) {
+  const CacheSize size = model.cache_size();
+  const std::int64_t element = static_cast<std::int64_t>(size_of(DType::f32));
+  std::string text = fmt::format("cache       {} bytes a token of a hypothesis", size.of_token * element);
+  if (size.of_hypothesis > 0) text += fmt::format(", and {} for each, however long", size.of_hypothesis * element);
+  return text + ", in f32\n";
 }
 
 void run(const Options& options) {
@@ -53,9 +63,7 @@ void run(const Options& options) {
   cli::print(describe(model->config()));
   cli::print(fmt::format("parameters  {} in {} tensors, {:.1f} MB on disk\n", model->parameter_count(), tensors.size(),
                          static_cast<double>(bytes) / 1e6));
-  const std::size_t cached =
-      static_cast<std::size_t>(2 * model->config().decoder_layers * model->config().d_model) * size_of(DType::f32);
-  cli::print(fmt::format("cache       {} bytes a token of a hypothesis, in f32\n", cached));
+  cli::print(cache_text(*model));
   if (options.tensors) {
     for (const auto& [name, tensor] : tensors)
       cli::print(fmt::format("{:<64} {:<5} {}\n", name, rapt::name_of(tensor.dtype()), tensor.shape().text()));

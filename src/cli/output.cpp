@@ -24,4 +24,30 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->transform(CLI::CheckedTransformer(precisions).description("f32|bf16"));
 }
 
+void add_attention_option(CLI::App& command, std::string& rules) {
+  command
+      .add_option(
+          "--use-attention", rules,
+          "how layers attend, in place of what the model says, as in rapt train --attention: \"window(255, 0)\", "
+          "\"encoder = linear elu; cross.0-1 = prefix(64)\"")
+      ->type_name("RULES");
+}
+
+void add_search_options(CLI::App& command, TranslateOptions& options) {
+  command.add_option("--beam", options.beam, "hypotheses kept while searching; 1: greedy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  static const std::map<std::string, LengthPenalty> penalties{{"paper", LengthPenalty::paper},
+                                                              {"average", LengthPenalty::average}};
+  command
+      .add_option(
+          "--length-penalty", options.length_penalty,
+          "what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper, default) or length^alpha (average)")
+      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
+  command.add_option("--alpha", options.alpha, "of the length penalty (default: 0.6 for paper, 1 for average)");
+  command.add_option("--batch-tokens", options.batch_tokens, "source tokens translated at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+}
+
 }  // namespace rapt::cli

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "rapt/precision.h"
+#include "rapt/translator.h"
 
 namespace rapt::cli {
 
@@ -30,5 +31,10 @@ struct ComputeOptions {
   Precision precision = Precision::f32;
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
+
+/// --use-attention: how layers attend, in place of what the model's directory says.
+void add_attention_option(CLI::App& command, std::string& rules);
+/// --beam, --length-penalty, --alpha and --batch-tokens.
+void add_search_options(CLI::App& command, TranslateOptions& options);
 
 }  // namespace rapt::cli

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +24,7 @@ struct Options {
   std::string input = "-";
   std::string reference;
   std::string attention;
+  std::string use_attention;
   cli::ComputeOptions compute;
   TranslateOptions translate;
 };
@@ -95,11 +95,15 @@ class AttentionPage {
       sentence.score = best.score;
       view::add_maps(sentence, model_.attention(
                                    part, best, {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross}));
+      report_.absent = model_.absent_attention();
       view::add_sentence(report_, std::move(sentence));
     }
   }
 
   void write() const {
+    for (const AbsentAttention& absent : report_.absent) {
+      cli::warn("{}: {} layer {} is not shown: {}", file_, name_of(absent.kind), absent.layer, absent.reason);
+    }
     write_file_durably(file_, view::attention_page(report_));
     cli::warn("{}: attention of {} sentences{}", file_, report_.sentences.size(),
               report_.omitted > 0 ? fmt::format(", {} more did not fit", report_.omitted) : "");
@@ -113,8 +117,9 @@ class AttentionPage {
 };
 
 void run(const Options& options) {
-  decoding::TranslationModel model(options.model,
-                                   {.threads = options.compute.threads, .precision = options.compute.precision});
+  decoding::TranslationModel model(
+      options.model,
+      {.threads = options.compute.threads, .precision = options.compute.precision, .attention = options.use_attention});
   std::optional<AttentionPage> page;
   if (!options.attention.empty()) page.emplace(model, options);
 
@@ -143,26 +148,12 @@ void add_translate(CLI::App& app) {
   command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
   command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")
       ->type_name("FILE");
-  command->add_option("--beam", options->translate.beam, "hypotheses kept while searching; 1: greedy")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+  cli::add_search_options(*command, options->translate);
   command
       ->add_option("--nbest", options->translate.nbest,
                    "print this many translations a line, as \"line ||| translation ||| score\"")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  static const std::map<std::string, LengthPenalty> penalties{{"paper", LengthPenalty::paper},
-                                                              {"average", LengthPenalty::average}};
-  command
-      ->add_option(
-          "--length-penalty", options->translate.length_penalty,
-          "what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper, default) or length^alpha (average)")
-      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
-  command->add_option("--alpha", options->translate.alpha,
-                      "of the length penalty (default: 0.6 for paper, 1 for average)");
-  command->add_option("--batch-tokens", options->translate.batch_tokens, "source tokens translated at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
   command->add_flag("--align", options->translate.align,
                     "append \" ||| \" and the aligned words as source-target pairs, from cross-attention");
   command
@@ -173,6 +164,7 @@ void add_translate(CLI::App& app) {
       ->type_name("FILE.html");
   command->add_option("--reference", options->reference, "translations to show on the page beside the model's")
       ->type_name("FILE");
+  cli::add_attention_option(*command, options->use_attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });
 }

@@ -39,6 +39,8 @@ class TranslationModel {
   /// What the model attends to while it writes one hypothesis, its end included.
   std::vector<CapturedAttention> attention(const TranslatedPart& part, const Hypothesis& hypothesis,
                                            std::set<AttentionKind> kinds);
+  /// Layers that the last call of attention() could not tell of.
+  const std::vector<AbsentAttention>& absent_attention() const { return absent_; }
 
  private:
   std::vector<AlignedWords> align(const TranslatedPart& part, const Hypothesis& hypothesis, int layer);
@@ -46,6 +48,7 @@ class TranslationModel {
   Context ctx_;
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::vector<AbsentAttention> absent_;
 };
 
 /// Tokens of a hypothesis with the end of the sentence, if it was written.

@@ -74,6 +74,51 @@ struct FieldWriter {
   }
 };
 
+/// What transformers has no words for: {"decoder": ["window(255, 0)"]}, one for all layers or one for each.
+constexpr std::string_view attention_key = "rapt_attention";
+constexpr AttentionKind attention_kinds[] = {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross};
+
+void read_attention(const JsonObject& json, ModelConfig& config) {
+  const auto given = json.find_object(attention_key);
+  if (!given) return;
+  for (const AttentionKind kind : attention_kinds) {
+    const auto texts = given->find_texts(name_of(kind));
+    if (!texts) continue;
+    auto& layers = attention_of(config, kind);
+    layers.clear();
+    for (const std::string& text : *texts) {
+      try {
+        layers.push_back(LayerAttention::parse(text));
+      } catch (const Error& error) {
+        fail("{}: \"{}.{}\": {}", json.file(), attention_key, name_of(kind), error.what());
+      }
+    }
+  }
+}
+
+/// How each layer attends.
+std::vector<std::string> attention_texts(const ModelConfig& config, AttentionKind kind) {
+  std::vector<std::string> texts;
+  for (int layer = 0; layer < layers_of(config, kind); ++layer)
+    texts.push_back(layer_attention(config, kind, layer).text());
+  return texts;
+}
+
+ModelConfig config_of(const JsonObject& json);
+
+/// Adds what the keys of the family do not say.
+void write_attention(const ModelConfig& config, OrderedJson& json) {
+  const ModelConfig said = config_of(JsonObject::parse(json.dump(), "config.json"));
+  OrderedJson unsaid;
+  for (const AttentionKind kind : attention_kinds) {
+    std::vector<std::string> texts = attention_texts(config, kind);
+    if (texts == attention_texts(said, kind)) continue;
+    if (std::ranges::adjacent_find(texts, std::not_equal_to()) == texts.end()) texts.resize(1);
+    unsaid[std::string(name_of(kind))] = texts;
+  }
+  if (!unsaid.empty()) json[std::string(attention_key)] = unsaid;
+}
+
 ModelConfig config_of(const JsonObject& json) {
   const Family& family = find_family(json.text("model_type"));
   ModelConfig config = family.defaults;
@@ -83,6 +128,7 @@ ModelConfig config_of(const JsonObject& json) {
     if (!value.is_null() && value != constant.value) json.refuse(constant.key, constant.value.dump());
   }
   if (family.read != nullptr) family.read(json, config);
+  read_attention(json, config);
   json.require_all_read(family.irrelevant);
   try {
     check(config);
@@ -348,8 +394,10 @@ ModelConfig read_config(const std::filesystem::path& directory) {
   return config_of(JsonObject::read(directory / "config.json"));
 }
 
-std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype) {
+std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
+                                        const std::vector<AttentionRule>& attention) {
   ModelConfig config = read_config(directory);
+  choose_attention(attention, config);
   const auto tensors = read_safetensors_directory(directory).tensors;
   const auto bias = tensors.find("final_logits_bias");
   config.logits_bias = bias != tensors.end() && !all_zero(bias->second);
@@ -392,6 +440,7 @@ std::string config_text(const ModelConfig& config) {
   for (const ConfigConstant& constant : family.constants) json[std::string(constant.key)] = constant.value;
   if (family.write != nullptr) family.write(config, json);
   json["dtype"] = "float32";
+  write_attention(config, json);
   return json_text(json);
 }
 

@@ -10,6 +10,7 @@
 #include "families/family.h"
 #include "formats/directory.h"
 #include "formats/safetensors.h"
+#include "model/attention_rules.h"
 #include "model/transformer.h"
 
 namespace rapt {
@@ -20,7 +21,9 @@ ModelConfig read_config(const std::filesystem::path& directory);
 /// Reads a model: config.json, and model.safetensors or its shards; f32, f16 and bf16 weights. Every tensor of the file
 /// is used exactly once and every parameter is filled: throws Error naming the tensor, its shape and what config.json
 /// asks for.
-std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype = DType::f32);
+/// `attention` changes how layers attend: the same weights, another computation.
+std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype = DType::f32,
+                                        const std::vector<AttentionRule>& attention = {});
 
 /// Adds config.json, generation_config.json and model.safetensors (f32) to a checkpoint directory.
 void write_model(const Transformer& model, DirectoryWriter& writer);

@@ -1,12 +1,15 @@
 #include "model/cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rapt {
 
 std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_values, const Sequences& sequences) {
-  require(sequences.count() == static_cast<std::int32_t>(slots_->slot.size()), "{} sequences for {} hypotheses",
-          sequences.count(), slots_->slot.size());
+  require_room(sequences);
+  if (!keys_values_.defined()) {
+    keys_values_ = Tensor::empty({static_cast<std::int64_t>(slot_count_) * slots_->capacity, width_}, dtype_);
+  }
   const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
   auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
   std::vector<attention::Span> spans;
@@ -15,8 +18,6 @@ std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_valu
     const std::int32_t first = slots_->slot[hypothesis] * slots_->capacity;
     const std::int32_t length = slots_->length[hypothesis];
     const std::int32_t added = sequences.length(i);
-    require(length + added <= slots_->capacity, "a sequence of {} tokens does not fit the cache of {}", length + added,
-            slots_->capacity);
     for (std::int32_t t = 0; t < added; ++t) {
       std::memcpy(rows + static_cast<std::size_t>(first + length + t) * row_bytes,
                   keys_values.row(sequences.begin(i) + t), row_bytes);
@@ -26,7 +27,38 @@ std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_valu
   return spans;
 }
 
+void SelfAttentionCache::require_room(const Sequences& sequences) const {
+  require(sequences.count() == static_cast<std::int32_t>(slots_->slot.size()), "{} sequences for {} hypotheses",
+          sequences.count(), slots_->slot.size());
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    const std::int32_t length = slots_->length[static_cast<std::size_t>(i)] + sequences.length(i);
+    require(length <= slots_->capacity, "a sequence of {} tokens does not fit the cache of {}", length,
+            slots_->capacity);
+  }
+}
+
+Tensor SelfAttentionCache::states(const Sequences& sequences, std::int64_t size, DType dtype) {
+  require_room(sequences);
+  if (!states_.defined()) states_ = Tensor::zeros({slot_count_, size}, dtype == DType::f64 ? DType::f64 : DType::f32);
+  return states_.rows(0, sequences.count());
+}
+
+void SelfAttentionCache::reorder_states(std::span<const std::int32_t> from) {
+  const auto keeps_place = [&](const std::int32_t& parent) { return parent == &parent - from.data(); };
+  if (!states_.defined() || std::ranges::all_of(from, keeps_place)) return;
+  if (!other_states_.defined()) other_states_ = Tensor::empty(states_.shape(), states_.dtype());
+  const std::size_t row_bytes = states_.bytes() / static_cast<std::size_t>(slot_count_);
+  const auto* rows = static_cast<const std::byte*>(states_.raw());
+  auto* to = static_cast<std::byte*>(other_states_.raw_write());
+  for (const std::int32_t hypothesis : from) {
+    std::memcpy(to, rows + static_cast<std::size_t>(hypothesis) * row_bytes, row_bytes);
+    to += row_bytes;
+  }
+  std::swap(states_, other_states_);
+}
+
 void SelfAttentionCache::copy(std::int32_t from, std::int32_t to, std::int32_t length) {
+  if (!keys_values_.defined()) return;
   const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
   auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
   const auto slot_bytes = static_cast<std::size_t>(slots_->capacity) * row_bytes;
@@ -83,6 +115,7 @@ void DecoderCache::reorder(std::span<const std::int32_t> from) {
     slots_.length.push_back(old.length[parent]);
     if (!old.memory.empty()) slots_.memory.push_back(old.memory[parent]);
   }
+  for (auto& layer : layers_) layer.reorder_states(from);
   std::int32_t free = 0;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (slots_.slot[i] >= 0) continue;

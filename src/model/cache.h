@@ -19,23 +19,36 @@ struct CacheSlots {
   std::vector<attention::Span> memory;  ///< each hypothesis's rows of the encoder's output (key_begin, key_count)
 };
 
-/// Keys and values of one self-attention, preallocated: [slots * capacity, 2 * width].
+/// What one self-attention keeps: keys and values, [slots * capacity, width], for softmax; a state for a linear form.
+/// Each is allocated when it is first asked for.
 class SelfAttentionCache {
  public:
   SelfAttentionCache(const CacheSlots& slots, std::int32_t slot_count, std::int64_t width, DType dtype)
-      : slots_(&slots),
-        keys_values_(Tensor::empty({static_cast<std::int64_t>(slot_count) * slots.capacity, width}, dtype)) {}
+      : slots_(&slots), slot_count_(slot_count), width_(width), dtype_(dtype) {}
 
   const Tensor& keys_values() const { return keys_values_; }
   /// Writes the keys and values of new tokens (one sequence per hypothesis) behind the earlier ones, and says which
   /// rows each sequence of queries sees.
   std::vector<attention::Span> append(const Columns& keys_values, const Sequences& sequences);
+  /// The states of the hypotheses, [hypotheses, size] in f64 or f32, before new tokens of which each has so many: to be
+  /// replaced by those after them.
+  Tensor states(const Sequences& sequences, std::int64_t size, DType dtype);
   /// Copies the first `length` rows of a slot to another.
   void copy(std::int32_t from, std::int32_t to, std::int32_t length);
+  /// Hypothesis i goes on with the state of from[i].
+  void reorder_states(std::span<const std::int32_t> from);
 
  private:
+  /// Throws Error unless there is a sequence for each hypothesis, and room for it.
+  void require_room(const Sequences& sequences) const;
+
   const CacheSlots* slots_;
+  std::int32_t slot_count_;
+  std::int64_t width_;
+  DType dtype_;
   Tensor keys_values_;
+  Tensor states_;  ///< [slots, size], of which the first rows are the hypotheses
+  Tensor other_states_;
 };
 
 /// All that decoding keeps between steps.

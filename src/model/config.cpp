@@ -1,5 +1,9 @@
 #include "model/config.h"
 
+#include <fmt/format.h>
+
+#include <string>
+
 #include "core/error.h"
 
 namespace rapt {
@@ -14,7 +18,77 @@ void check_probability(const char* name, float value) {
   require(value >= 0 && value < 1, "model: {} is {}; a dropout probability lies in [0, 1)", name, value);
 }
 
+using Dependence = attention::Visibility::Dependence;
+
+void check_linear(const LayerAttention& attention, AttentionKind kind, const std::string& place) {
+  using Kind = attention::LinearForm::Kind;
+  require(attention.linear->kind != Kind::gated_delta,
+          "model: {}: the gated delta rule needs parameters that no model here has", place);
+  require(attention.linear->kind != Kind::retention || kind == AttentionKind::decoder,
+          "model: {}: retention is causal and fits a decoder's self-attention only; give a linear form or a visibility",
+          place);
+  require(attention.linear->kind != Kind::favor || attention.linear->features >= 1, "model: {}: favor with {} features",
+          place, attention.linear->features);
+}
+
+/// Decoding token by token must see what training saw.
+void check_visibility(const attention::Visibility& visibility, AttentionKind kind, const std::string& place) {
+  const Dependence dependence = visibility.dependence();
+  require(kind != AttentionKind::decoder || dependence != Dependence::call,
+          "model: {}: what {} shows depends on which tokens are computed together, and a decoder computes one at a "
+          "time; give sets that are aligned at the end (without \"start\"), and no blocks or big_bird",
+          place, visibility.text());
+  require(kind != AttentionKind::cross || dependence == Dependence::none,
+          "model: {}: what {} shows depends on the position of the query, which has no place among the keys of "
+          "cross-attention; give prefix, columns, global_keys or full",
+          place, visibility.text());
+}
+
+void check_attention(const ModelConfig& config, AttentionKind kind) {
+  const auto& list = attention_of(config, kind);
+  const int layers = layers_of(config, kind);
+  require(list.size() <= 1 || std::ssize(list) == layers,
+          "model: attention of {} {} layers is given, there are {}; give one for each, or one for all", list.size(),
+          name_of(kind), layers);
+  require(list.empty() || layers > 0, "model: attention of {} {} layers is given, there are none", list.size(),
+          name_of(kind));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::string place = list.size() == 1 ? fmt::format("{} attention", name_of(kind))
+                                               : fmt::format("{} attention {}", name_of(kind), i);
+    if (list[i].linear) {
+      check_linear(list[i], kind, place);
+    } else {
+      check_visibility(list[i].visibility, kind, place);
+    }
+  }
+}
+
 }  // namespace
+
+int layers_of(const ModelConfig& config, AttentionKind kind) {
+  if (kind == AttentionKind::encoder) return config.encoder_layers;
+  return kind == AttentionKind::decoder || config.encoder_decoder() ? config.decoder_layers : 0;
+}
+
+std::vector<LayerAttention>& attention_of(ModelConfig& config, AttentionKind kind) {
+  if (kind == AttentionKind::encoder) return config.encoder_attention;
+  return kind == AttentionKind::decoder ? config.decoder_attention : config.cross_attention;
+}
+
+const std::vector<LayerAttention>& attention_of(const ModelConfig& config, AttentionKind kind) {
+  return attention_of(const_cast<ModelConfig&>(config), kind);
+}
+
+LayerAttention usual_attention(AttentionKind kind) {
+  return {.visibility =
+              kind == AttentionKind::decoder ? attention::Visibility::causal() : attention::Visibility::full()};
+}
+
+LayerAttention layer_attention(const ModelConfig& config, AttentionKind kind, int layer) {
+  const auto& list = attention_of(config, kind);
+  if (list.empty()) return usual_attention(kind);
+  return list[list.size() == 1 ? 0 : static_cast<std::size_t>(layer)];
+}
 
 void check(const ModelConfig& c) {
   require(c.vocab >= 1, "model: the vocabulary has {} entries", c.vocab);
@@ -41,6 +115,8 @@ void check(const ModelConfig& c) {
   check_probability("embedding dropout", c.embedding_dropout);
   check_probability("attention dropout", c.attention_dropout);
   check_probability("activation dropout", c.activation_dropout);
+  for (const AttentionKind kind : {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross})
+    check_attention(c, kind);
 }
 
 }  // namespace rapt

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "attention/trace.h"
 #include "kernels/elementwise.h"
+#include "model/layer_attention.h"
 
 namespace rapt {
 
@@ -44,6 +47,11 @@ struct ModelConfig {
   bool shared_embeddings = true;  ///< source and target have one embedding
   bool logits_bias = false;       ///< the checkpoint has a (not learnt) final_logits_bias
 
+  /// How layers attend: one for each layer, one for all, or none for full attention (causal in the decoder).
+  std::vector<LayerAttention> encoder_attention = {};
+  std::vector<LayerAttention> decoder_attention = {};  ///< self-attention; always causal besides
+  std::vector<LayerAttention> cross_attention = {};
+
   std::int32_t pad = -1;  ///< token ids; -1 where the model has none
   std::int32_t bos = -1;
   std::int32_t eos = 0;
@@ -57,6 +65,16 @@ struct ModelConfig {
   bool encoder_decoder() const { return encoder_layers > 0; }
   std::int64_t source_vocabulary() const { return shared_embeddings ? vocab : source_vocab; }
 };
+
+/// Layers of the encoder, of the decoder, or with cross-attention.
+int layers_of(const ModelConfig& config, AttentionKind kind);
+/// The list of a kind.
+std::vector<LayerAttention>& attention_of(ModelConfig& config, AttentionKind kind);
+const std::vector<LayerAttention>& attention_of(const ModelConfig& config, AttentionKind kind);
+/// Where a list is empty: causal in the decoder, full elsewhere.
+LayerAttention usual_attention(AttentionKind kind);
+/// How a layer attends: the list's entry as it stands.
+LayerAttention layer_attention(const ModelConfig& config, AttentionKind kind, int layer);
 
 /// Throws Error, naming the field, unless the numbers fit together.
 void check(const ModelConfig& config);

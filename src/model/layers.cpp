@@ -1,6 +1,18 @@
 #include "model/layers.h"
 
 namespace rapt {
+namespace {
+
+/// Each sequence over itself.
+std::vector<attention::Span> own_spans(const Sequences& sequences) {
+  std::vector<attention::Span> spans;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
+  }
+  return spans;
+}
+
+}  // namespace
 
 Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& sequences,
                               std::span<const std::int32_t> positions, SelfAttentionCache* cache) const {
@@ -17,6 +29,11 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
                              .positions = positions});
   }
   const ops::HeadColumns q{projected, 0};
+  const ops::HeadColumns k{projected, query_width}, v{projected, query_width + key_width};
+  if (cache != nullptr && options.linear) {
+    const Tensor states = cache->states(sequences, ops::linear_state_size(options), x.dtype());
+    return output(ctx, ops::linear_attention(ctx, q, k, v, own_spans(sequences), options, states));
+  }
   if (cache != nullptr) {
     std::vector<attention::Span> spans =
         cache->append(projected.value().columns(query_width, query_width + 2 * key_width), sequences);
@@ -24,20 +41,14 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
     return output(ctx,
                   ops::scaled_dot_product_attention(ctx, q, {kept, 0}, {kept, key_width}, std::move(spans), options));
   }
-  std::vector<attention::Span> spans;
-  for (std::int32_t i = 0; i < sequences.count(); ++i) {
-    spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
-  }
-  return output(
-      ctx, ops::scaled_dot_product_attention(ctx, q, {projected, query_width}, {projected, query_width + key_width},
-                                             std::move(spans), options));
+  return output(ctx, ops::attention(ctx, q, k, v, own_spans(sequences), options));
 }
 
 Var CrossAttention::operator()(Context& ctx, const Var& x, const Var& projected_memory,
                                std::vector<attention::Span> spans) const {
   const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
-  return output(ctx, ops::scaled_dot_product_attention(ctx, {query(ctx, x), 0}, {projected_memory, 0},
-                                                       {projected_memory, key_width}, std::move(spans), options));
+  return output(ctx, ops::attention(ctx, {query(ctx, x), 0}, {projected_memory, 0}, {projected_memory, key_width},
+                                    std::move(spans), options));
 }
 
 Var FeedForward::operator()(Context& ctx, const Var& x) const {

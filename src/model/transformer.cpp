@@ -50,14 +50,26 @@ class Builder {
   }
 
   ops::AttentionOptions attention(AttentionKind kind, int layer, int heads) const {
-    return {
-        .heads = heads,
-        .kv_heads = heads,
-        .d_head = static_cast<int>(config_.d_model / heads),
-        .visibility = kind == AttentionKind::decoder ? attention::Visibility::causal() : attention::Visibility::full(),
-        .dropout = config_.attention_dropout,
-        .kind = kind,
-        .layer = layer};
+    ops::AttentionOptions options{.heads = heads,
+                                  .kv_heads = heads,
+                                  .d_head = static_cast<int>(config_.d_model / heads),
+                                  .dropout = config_.attention_dropout,
+                                  .kind = kind,
+                                  .layer = layer};
+    choose(options, layer_attention(config_, kind, layer));
+    return options;
+  }
+
+  /// Softmax over what is visible, or a linear form; neither looks ahead in a decoder.
+  static void choose(ops::AttentionOptions& options, const LayerAttention& chosen) {
+    const bool causal = options.kind == AttentionKind::decoder;
+    if (chosen.linear) {
+      options.linear = linear_attention(*chosen.linear, options.heads, options.d_head, causal);
+    } else if (causal && !chosen.visibility.is_causal()) {
+      options.visibility = attention::Visibility::causal() & chosen.visibility;
+    } else {
+      options.visibility = chosen.visibility;
+    }
   }
 
   SelfAttention self_attention(const std::string& prefix, AttentionKind kind, int layer, int heads) {
@@ -213,6 +225,19 @@ std::int64_t Transformer::parameter_count() const {
   std::int64_t count = 0;
   for (const Parameter& parameter : parameters_) count += parameter.value().count();
   return count;
+}
+
+CacheSize Transformer::cache_size() const {
+  CacheSize size;
+  for (const DecoderLayer& layer : decoder_) {
+    const ops::AttentionOptions& options = layer.self_attention.options;
+    if (options.linear) {
+      size.of_hypothesis += ops::linear_state_size(options);
+    } else {
+      size.of_token += 2 * static_cast<std::int64_t>(options.kv_heads) * options.d_head;
+    }
+  }
+  return size;
 }
 
 Var Transformer::embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,

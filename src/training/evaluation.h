@@ -37,6 +37,20 @@ class Evaluator {
   std::optional<TranslationTask> translation_;
 };
 
+/// How a text that is longer than a model reads is cut: windows of `context` tokens, each `stride` tokens after the one
+/// before. A token is scored in the first window that it ends up in, so all but those of the first window have at least
+/// context - stride tokens before them.
+struct SlidingWindow {
+  std::int64_t context = 0;
+  std::int64_t stride = 0;           ///< 1 to context
+  std::int64_t batch_tokens = 4096;  ///< computed at once, or one window
+};
+
+/// Scores every token of a text but the first. Throws Error for a window that makes no sense and for a text of fewer
+/// than two tokens.
+Score evaluate_text(Context& ctx, const Transformer& model, std::span<const std::int32_t> text,
+                    const SlidingWindow& window);
+
 /// The translations of a task's sources, in order.
 std::vector<std::string> translate(Context& ctx, const Transformer& model, const TranslationTask& task);
 

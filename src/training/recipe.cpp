@@ -15,7 +15,7 @@ namespace {
 /// "Transformer-Tiny" for small parallel corpora (Wu et al., "Good for Misconceived Reasons", ACL 2021) with a dropout
 /// that rises: with all of it from the start, Multi30k had 12 BLEU after 2,500 steps where this has 36. The
 /// Transformers of "Attention Is All You Need" (table 3), and nanoGPT's two character models.
-constexpr std::array recipe_table{
+const std::array recipe_table{
     Recipe{
         .name = "tiny",
         .about = "translation from 10,000 to 100,000 pairs: 4+4 layers, d_model 128",
@@ -138,6 +138,8 @@ constexpr std::array choices<FinalModel>{Choice{FinalModel::automatic, "auto"}, 
 template <>
 constexpr std::array choices<bool>{Choice{true, "yes"}, Choice{false, "no"}};
 
+using AttentionRules = std::vector<AttentionRule>;
+
 template <typename T>
 constexpr bool is_choice = std::is_enum_v<T> || std::is_same_v<T, bool>;
 
@@ -165,6 +167,8 @@ template <typename T>
 constexpr std::string_view type_text() {
   if constexpr (is_choice<T>)
     return ChoiceList<T>::text;
+  else if constexpr (std::is_same_v<T, AttentionRules>)
+    return "RULES";
   else if constexpr (std::is_floating_point_v<T>)
     return "NUMBER";
   else
@@ -175,6 +179,8 @@ template <typename T>
 std::string value_text(const T& value) {
   if constexpr (is_choice<T>)
     return std::string(std::ranges::find(choices<T>, value, &Choice<T>::value)->name);
+  else if constexpr (std::is_same_v<T, AttentionRules>)
+    return text_of(value);
   else
     return fmt::format("{}", value);
 }
@@ -185,6 +191,9 @@ bool parse(std::string_view text, T& value) {
     const auto found = std::ranges::find(choices<T>, text, &Choice<T>::name);
     if (found == choices<T>.end()) return false;
     value = found->value;
+    return true;
+  } else if constexpr (std::is_same_v<T, AttentionRules>) {
+    value = parse_attention_rules(text);  // says itself what is wrong, and where
     return true;
   } else {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -227,6 +236,15 @@ constexpr std::array setting_table{
     setting<"dropout", &Recipe::model, &Architecture::dropout>("of embeddings and sublayer outputs"),
     setting<"attention-dropout", &Recipe::model, &Architecture::attention_dropout>("of attention weights"),
     setting<"activation-dropout", &Recipe::model, &Architecture::activation_dropout>("inside the feed-forward layers"),
+    setting<"attention", &Recipe::model, &Architecture::attention>(
+        "how layers attend, where it is not softmax over all keys (all earlier ones in the decoder):\n"
+        "  RULES   = RULE[; RULE ...], the last one that names a layer counts\n"
+        "  RULE    = [LAYERS = ]ATTENTION; without LAYERS: every self-attention\n"
+        "  LAYERS  = encoder, decoder or cross, then .N or .N-M for some layers, from 0\n"
+        "  ATTENTION = full, causal, window(LEFT, RIGHT), prefix(KEYS), strided(STRIDE), global_keys(0..3), ... "
+        "joined by & and |, or\n"
+        "              linear elu, linear relu, linear favor(FEATURES), retention\n"
+        "for example \"decoder = window(255, 0); decoder.0 = linear elu\""),
     setting<"vocab-type", &Recipe::vocabulary, &VocabularyOptions::type>("how text is cut; char: language models only"),
     setting<"vocab-size", &Recipe::vocabulary, &VocabularyOptions::size>("pieces in the vocabulary"),
     setting<"joint", &Recipe::vocabulary, &VocabularyOptions::joint>("one vocabulary for source and target"),

@@ -5,8 +5,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernels/elementwise.h"
+#include "model/attention_rules.h"
 #include "rapt/precision.h"
 #include "training/batching.h"
 #include "training/optimizer.h"
@@ -25,6 +27,7 @@ struct Architecture {
   double dropout = 0.1;
   double attention_dropout = 0;
   double activation_dropout = 0;
+  std::vector<AttentionRule> attention = {};  ///< where layers do not attend as usual
 };
 
 enum class VocabularyType { bpe, unigram, characters };

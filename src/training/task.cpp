@@ -18,51 +18,55 @@ constexpr std::int64_t least_positions = 512;
 ModelConfig translation_config(const Recipe& recipe, const Tokenizer& tokenizer) {
   const Architecture& model = recipe.model;
   const std::int32_t pad = tokenizer.special().pad.value();
-  return {.family = "marian",
-          .vocab = tokenizer.target().vocab_size(),
-          .source_vocab = tokenizer.vocab_size(),
-          .d_model = model.d_model,
-          .encoder_layers = model.encoder_layers,
-          .decoder_layers = model.decoder_layers,
-          .encoder_heads = model.heads,
-          .decoder_heads = model.heads,
-          .encoder_ff = model.d_ff,
-          .decoder_ff = model.d_ff,
-          .activation = model.activation,
-          .norm = NormPlacement::post,
-          .positions = Positions::sinusoidal,
-          .max_positions = std::max(recipe.batches.max_length, least_positions),
-          .scale_embedding = true,
-          .shared_embeddings = recipe.vocabulary.joint,
-          .pad = pad,
-          .eos = tokenizer.special().eos.value(),
-          .decoder_start = pad,
-          .dropout = static_cast<float>(model.dropout),
-          .embedding_dropout = static_cast<float>(model.dropout),
-          .attention_dropout = static_cast<float>(model.attention_dropout),
-          .activation_dropout = static_cast<float>(model.activation_dropout)};
+  ModelConfig config{.family = "marian",
+                     .vocab = tokenizer.target().vocab_size(),
+                     .source_vocab = tokenizer.vocab_size(),
+                     .d_model = model.d_model,
+                     .encoder_layers = model.encoder_layers,
+                     .decoder_layers = model.decoder_layers,
+                     .encoder_heads = model.heads,
+                     .decoder_heads = model.heads,
+                     .encoder_ff = model.d_ff,
+                     .decoder_ff = model.d_ff,
+                     .activation = model.activation,
+                     .norm = NormPlacement::post,
+                     .positions = Positions::sinusoidal,
+                     .max_positions = std::max(recipe.batches.max_length, least_positions),
+                     .scale_embedding = true,
+                     .shared_embeddings = recipe.vocabulary.joint,
+                     .pad = pad,
+                     .eos = tokenizer.special().eos.value(),
+                     .decoder_start = pad,
+                     .dropout = static_cast<float>(model.dropout),
+                     .embedding_dropout = static_cast<float>(model.dropout),
+                     .attention_dropout = static_cast<float>(model.attention_dropout),
+                     .activation_dropout = static_cast<float>(model.activation_dropout)};
+  choose_attention(model.attention, config);
+  return config;
 }
 
 ModelConfig language_config(const Recipe& recipe, const Tokenizer& tokenizer) {
   const Architecture& model = recipe.model;
   require(model.activation_dropout == 0, "--activation-dropout {}: a language model (GPT-2) has none",
           model.activation_dropout);
-  return {.family = "gpt2",
-          .vocab = tokenizer.vocab_size(),
-          .d_model = model.d_model,
-          .encoder_layers = 0,
-          .decoder_layers = model.decoder_layers,
-          .decoder_heads = model.heads,
-          .decoder_ff = model.d_ff,
-          .activation = model.activation,
-          .norm = NormPlacement::pre,
-          .positions = Positions::learned,
-          .max_positions = recipe.batches.context,
-          .scale_embedding = false,
-          .eos = tokenizer.special().eos.value_or(-1),
-          .dropout = static_cast<float>(model.dropout),
-          .embedding_dropout = static_cast<float>(model.dropout),
-          .attention_dropout = static_cast<float>(model.attention_dropout)};
+  ModelConfig config{.family = "gpt2",
+                     .vocab = tokenizer.vocab_size(),
+                     .d_model = model.d_model,
+                     .encoder_layers = 0,
+                     .decoder_layers = model.decoder_layers,
+                     .decoder_heads = model.heads,
+                     .decoder_ff = model.d_ff,
+                     .activation = model.activation,
+                     .norm = NormPlacement::pre,
+                     .positions = Positions::learned,
+                     .max_positions = recipe.batches.context,
+                     .scale_embedding = false,
+                     .eos = tokenizer.special().eos.value_or(-1),
+                     .dropout = static_cast<float>(model.dropout),
+                     .embedding_dropout = static_cast<float>(model.dropout),
+                     .attention_dropout = static_cast<float>(model.attention_dropout)};
+  choose_attention(model.attention, config);
+  return config;
 }
 
 std::string dropped(const CorpusReport& report) {
@@ -167,6 +171,16 @@ void prepare_text(Task& task, const Recipe& recipe, const TaskFiles& files, Obse
                             grouped(static_cast<std::int64_t>(held_out.size())), dropped(text.report)));
 }
 
+void tell_attention(Observer& observer, const Recipe& recipe, const ModelConfig& config) {
+  const auto& rules = recipe.model.attention;
+  if (rules.empty()) return;
+  observer.note(fmt::format("attention: {}; the checkpoint says so to rapt, transformers attends as usual",
+                            attention_text(config)));
+  const bool linear = std::ranges::any_of(rules, [](const auto& rule) { return rule.attention.linear.has_value(); });
+  if (linear && config.attention_dropout > 0)
+    observer.note("attention dropout: none in linear layers, which have no weights to drop");
+}
+
 }  // namespace
 
 std::unique_ptr<Task> prepare_task(const Context& ctx, const Recipe& recipe, const TaskFiles& files,
@@ -178,6 +192,7 @@ std::unique_ptr<Task> prepare_task(const Context& ctx, const Recipe& recipe, con
   } else {
     prepare_text(*task, recipe, files, observer);
   }
+  tell_attention(observer, recipe, task->config);
   return task;
 }
 

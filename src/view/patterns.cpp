@@ -81,11 +81,6 @@ void measure_positions(const HeadWeights& head, Patterns& patterns) {
 
 }  // namespace
 
-std::string_view name_of(AttentionKind kind) {
-  constexpr std::string_view names[] = {"encoder", "decoder", "cross"};
-  return names[static_cast<int>(kind)];
-}
-
 Patterns measure(const HeadWeights& head) {
   Patterns patterns{.broad = mean_relative_entropy(head)};
   if (head.kind == AttentionKind::cross) {

@@ -10,9 +10,6 @@
 
 namespace rapt::view {
 
-/// "encoder", "decoder", "cross"
-std::string_view name_of(AttentionKind kind);
-
 /// One head's attention, unpooled. weights [queries, keys], row-major.
 struct HeadWeights {
   AttentionKind kind = AttentionKind::encoder;

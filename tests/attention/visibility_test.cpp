@@ -438,10 +438,11 @@ TEST(Visibility, TextIsAnExpression) {
       {V::columns(16, 12, 16), "columns(16, 12, 16)"},
       {V::same_block(64), "same_block(64)"},
       {V::same_block(64, Align::start), "same_block(64, start)"},
-      {V::blocks(64, 1, 2, {1, 0}), "blocks(64, 1, 2)"},
+      {V::blocks(64, 2, 2, {1, 0, 1, 1}), "blocks(64, 10, 11)"},
+      {V::blocks(64, 2, 0, {}), "blocks(64)"},
       {V::global_keys({3, 0, 3}), "global_keys(0, 3)"},
       {V::global_keys({}), "global_keys(none)"},
-      {V::global_queries({1, 2, 3, 4, 5, 6, 7, 8, 9}), "global_queries(9 positions)"},
+      {V::global_queries({10, 1, 2, 3, 5, 7, 8}), "global_queries(1..3, 5, 7, 8, 10)"},
       {V::global_queries({0}, Align::start), "global_queries(0, start)"},
       {V::causal() & V::window(511, 0), "causal & window(511, 0)"},
       {V::causal() & (V::prefix(1) & V::prefix(2)), "causal & prefix(1) & prefix(2)"},
@@ -451,7 +452,7 @@ TEST(Visibility, TextIsAnExpression) {
       {V::longformer(512, {0}), "window(256, 256) | global_keys(0) | global_queries(0)"},
       {V::sparse_transformer_strided(128), "causal & (window(127, 0) | strided(128))"},
       {V::sparse_transformer_fixed(128, 8), "causal & (same_block(128) | columns(128, 120, 128))"},
-      {V::big_bird({.length = 130}), "blocks(64, 3, 3)"},
+      {V::big_bird({.length = 130}), "big_bird(130, 64, 3, 3, 2, 1)"},
   };
   for (const auto& [visibility, text] : examples) EXPECT_EQ(visibility.text(), text);
 }
