@@ -3,28 +3,10 @@
 #pragma once
 
 #include "attention/tile.h"
+#include "kernels/functions.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
-
-/// tanh, relative error below 3e-7: by its series for small arguments, where 1 - 2 / (e^2x + 1) would cancel.
-RAPT_INLINE F32 tanh(F32 x) {
-  const F32 y = x * x;
-  F32 series = y * -0.00886323553f + 0.0218694885f;
-  series = series * y - 0.0539682540f;
-  series = series * y + 0.133333333f;
-  series = series * y - 0.333333333f;
-  series = series * y * x + x;
-  const F32 bounded = min(max(x, broadcast(-20.0f)), broadcast(20.0f));
-  const F32 rational = 1.0f - 2.0f / (exp2(bounded * static_cast<float>(2 * log2_of_e)) + 1.0f);
-  const F32 result = y < 0.09f ? series : rational;
-  return x != x ? x : result;
-}
-RAPT_INLINE F64 tanh(F64 x) {
-  F64 result = x;
-  for (int i = 0; i < lanes / 2; ++i) result[i] = __builtin_tanh(x[i]);
-  return result;
-}
 
 /// A score scaled and capped: c tanh(scale x / c), or scale x without a cap c.
 template <typename S>

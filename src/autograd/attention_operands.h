@@ -1,6 +1,7 @@
 /// Queries, keys and values as attention's operators take them.
 #pragma once
 
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,11 @@ inline attention::Rows rows_of(const Tensor& values, std::int64_t begin) {
 
 inline attention::Rows rows_of(const HeadColumns& columns) {
   return rows_of(columns.values.value(), columns.begin);
+}
+
+/// What products of queries and keys are multiplied by.
+inline double scale_of(const AttentionOptions& options) {
+  return options.scale > 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(options.d_head));
 }
 
 /// The type that sums over elements of a type are kept in.

@@ -1,7 +1,5 @@
 #include "rapt/linear_attention.h"
 
-#include <cmath>
-
 #include "autograd/attention_operands.h"
 
 namespace rapt::ops {
@@ -18,7 +16,7 @@ struct PreparedProblem {
                .kv_heads = options.kv_heads,
                .d_key = options.d_head,
                .d_value = options.d_head,
-               .scale = 1.0 / std::sqrt(static_cast<double>(options.d_head)),
+               .scale = scale_of(options),
                .form = {.kind = linear.kind,
                         .causal = linear.causal,
                         .features = linear.features,

@@ -26,11 +26,41 @@ Var linear(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr&
 /// y = dropout(activation(x)).
 Var activation(Context& ctx, kernels::Activation activation, const Var& x, float dropout);
 
+/// dropout(activation(x_1) * x_2) with x = [x_1 x_2]: [tokens, 2 * width] -> [tokens, width] (Shazeer, "GLU Variants
+/// Improve Transformer", 2020).
+Var gated(Context& ctx, kernels::Activation activation, const Var& x, float dropout);
+
+/// dropout(x).
+Var dropout(Context& ctx, const Var& x, float probability);
+
+/// factor * x.
+Var scale(Context& ctx, const Var& x, double factor);
+
+/// cap * tanh(x / cap). Without a tape the result takes over x's storage.
+Var soft_cap(Context& ctx, const Var& x, double cap);
+
 /// x + dropout(s).
 Var add(Context& ctx, const Var& x, const Var& s, float dropout);
 
 /// LayerNorm(x) (Ba et al. 2016). x: [tokens, width]; weight, bias: [width].
 Var layer_norm(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, double epsilon);
+
+/// Root mean square normalisation (Zhang, Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * (weight + weight_offset).
+struct RmsNorm {
+  WeightPtr weight;
+  double weight_offset = 0;
+  double epsilon = 1e-6;
+};
+/// Of rows. x: [tokens, width], weight: [width].
+Var rms_norm(Context& ctx, const Var& x, const RmsNorm& norm);
+/// Of the heads in columns [begin, begin + heads * d_head) of x, each on its own; weight: [d_head].
+struct HeadsNorm {
+  std::int64_t begin = 0;
+  int heads = 1;
+  RmsNorm norm;
+};
+/// x with some of its heads normalised; the parts do not overlap.
+Var norm_heads(Context& ctx, const Var& x, std::span<const HeadsNorm> parts);
 
 /// LayerNorm(x + dropout(s)): the end of a post-norm sublayer ("Attention Is All You Need", 5.4) in one pass.
 Var add_and_norm(Context& ctx, const Var& x, const Var& s, float dropout, const WeightPtr& weight,
@@ -42,9 +72,11 @@ struct EmbeddingOptions {
   std::span<const std::int32_t> positions;  ///< one for each token
   Tensor fixed_positions;                   ///< table [positions, width], not learnt; or
   WeightPtr learned_positions;              ///< table [positions, width]; or neither
+  std::span<const std::int32_t> types;      ///< one for each token, where there is a table of them
+  WeightPtr type_table;                     ///< [types, width] (Devlin et al., "BERT", 2019, 3: segments); may be null
   float dropout = 0;
 };
-/// dropout(scale * table[ids] + positions): [tokens, width], of type Context::compute.
+/// dropout(scale * table[ids] + positions + types): [tokens, width], of type Context::compute.
 Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& table, const EmbeddingOptions& options);
 
 /// Rotary positions (Su et al. 2021): turns the heads in columns [begin, begin + heads * d_head) of x. The result takes
@@ -53,8 +85,8 @@ struct RotaryOptions {
   std::int64_t begin = 0;
   int heads = 1;
   int d_head = 0;
-  int rotary = 0;
-  double base = 10000;
+  std::shared_ptr<const std::vector<double>> frequencies;  ///< radians a position, of each pair of dimensions
+  double scale = 1;                                        ///< of what is turned
   std::span<const std::int32_t> positions;
 };
 Var rotary(Context& ctx, const Var& x, const RotaryOptions& options);
@@ -75,7 +107,12 @@ struct AttentionOptions {
   int heads = 1;
   int kv_heads = 1;
   int d_head = 0;
+  double scale = 0;     ///< of the products of queries and keys; 0: 1 / sqrt(d_head)
+  double soft_cap = 0;  ///< of scores; 0: none
   attention::Visibility visibility;
+  WeightPtr relative_table = nullptr;  ///< [buckets, heads], or null: attention::RelativeBias
+  int relative_max_distance = 128;
+  bool relative_bidirectional = true;
   std::optional<LinearAttention> linear = std::nullopt;  ///< in place of softmax over what is visible
   float dropout = 0;                                     ///< of softmax's weights
   AttentionKind kind = AttentionKind::encoder;           ///< with `layer`, what Context::trace is told

@@ -13,8 +13,8 @@ void turn(Context& ctx, const Tensor& x, const RotaryOptions& options, std::span
                         .stride = x.dim(1),
                         .heads = options.heads,
                         .d_head = options.d_head,
-                        .rotary = options.rotary,
-                        .base = options.base,
+                        .frequencies = *options.frequencies,
+                        .scale = options.scale,
                         .inverse = inverse,
                         .positions = positions});
 }

@@ -67,7 +67,7 @@ TextScore score_text(const ModelOptions& options, const std::string& file) {
   const std::string text = training::read_text(file, {}).text;
   const std::int64_t positions = config.max_positions;
   TextScore result{.context = options.context > 0 ? options.context : positions, .attention = attention_text(config)};
-  require(result.context <= positions || config.positions == Positions::rotary,
+  require(result.context <= positions || !config.limited_positions(),
           "--context {}: the model has {} positions", result.context, positions);
   result.stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, result.context / 2);
   require(result.stride <= result.context, "--stride {}: it must not exceed the context, {}", result.stride,

@@ -65,7 +65,8 @@ void run(const Options& options) {
                                   .max_hypotheses = options.samples,
                                   .capacity = static_cast<std::int32_t>(prompt.size()) + options.max_tokens});
   decoding::GenerateOptions generate{.sampling = options.sampling, .max_tokens = options.max_tokens};
-  if (tokenizer->special().eos) generate.stop = {*tokenizer->special().eos};
+  generate.stop = model->config().more_eos;
+  if (tokenizer->special().eos) generate.stop.push_back(*tokenizer->special().eos);
 
   // One text is shown while it is written; several would get mixed up.
   Stream stream(*tokenizer);

@@ -20,11 +20,14 @@ struct Options {
 std::string_view name_of(Positions positions) {
   switch (positions) {
     case Positions::sinusoidal:
+    case Positions::sinusoidal_fairseq:
       return "sinusoidal";
     case Positions::learned:
       return "learned";
     case Positions::rotary:
       return "rotary";
+    case Positions::relative:
+      return "relative";
   }
   return "";
 }
@@ -37,9 +40,9 @@ std::string describe(const ModelConfig& c) {
                         c.encoder_ff);
   text += fmt::format("decoder     {} layers, {} heads, feed-forward {}\n", c.decoder_layers, c.decoder_heads,
                       c.decoder_ff);
-  text += fmt::format("d_model     {}, {}-norm, {} positions{}\n", c.d_model,
-                      c.norm == NormPlacement::pre ? "pre" : "post", name_of(c.positions),
-                      c.positions == Positions::rotary ? "" : fmt::format(" (at most {})", c.max_positions));
+  text +=
+      fmt::format("d_model     {}, {}-norm, {} positions{}\n", c.d_model, c.norm == NormPlacement::pre ? "pre" : "post",
+                  name_of(c.positions), !c.limited_positions() ? "" : fmt::format(" (at most {})", c.max_positions));
   text += fmt::format("attention   {}\n", attention_text(c));
   text += fmt::format("vocabulary  {}{}\n", c.vocab,
                       c.shared_embeddings || !c.encoder_decoder() ? "" : fmt::format(" (source {})", c.source_vocab));

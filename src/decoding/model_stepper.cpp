@@ -7,7 +7,7 @@ namespace rapt::decoding {
 namespace {
 
 std::int32_t capacity_of(const Transformer& model, const ModelStepperOptions& options) {
-  if (model.config().positions == Positions::rotary) return options.capacity;
+  if (!model.config().limited_positions()) return options.capacity;
   return static_cast<std::int32_t>(std::min<std::int64_t>(options.capacity, model.config().max_positions));
 }
 
@@ -28,14 +28,14 @@ Tensor last_rows(Context& ctx, const Ragged& hidden) {
 ModelStepper::ModelStepper(Context& ctx, const Transformer& model, const ModelStepperOptions& options)
     : model_(model),
       cache_(options.sequences, std::max(options.sequences, options.max_hypotheses), capacity_of(model, options),
-             model.config().decoder_layers, 2 * model.config().d_model, ctx.compute, nullptr) {}
+             model.config().decoder_layers, model.config().cache_width(), ctx.compute, nullptr) {}
 
 ModelStepper::ModelStepper(Context& ctx, const Transformer& model, const RaggedTokens& source,
                            const ModelStepperOptions& options)
     : model_(model),
       memory_(model.encode(ctx, source)),
       cache_(source.sequences.count(), std::max(source.sequences.count(), options.max_hypotheses),
-             capacity_of(model, options), model.config().decoder_layers, 2 * model.config().d_model, ctx.compute,
+             capacity_of(model, options), model.config().decoder_layers, model.config().cache_width(), ctx.compute,
              &memory_.sequences) {}
 
 Tensor ModelStepper::step(Context& ctx, const RaggedTokens& tokens) {

@@ -17,6 +17,7 @@ BeamOptions beam_options(const ModelConfig& config, const TranslationOptions& op
                    .max_length_factor = options.max_length_factor,
                    .max_length_offset = options.max_length_offset,
                    .max_length = static_cast<std::int32_t>(config.max_positions)};
+  if (config.forced_bos >= 0) beam.bos = config.forced_bos;
   if (config.pad >= 0) beam.forbidden = {config.pad};
   return beam;
 }

@@ -1,5 +1,7 @@
 #include "families/bart_like.h"
 
+#include "families/common.h"
+
 namespace rapt::bart_like {
 
 std::vector<ConfigField> fields() {
@@ -19,7 +21,8 @@ std::vector<ConfigField> fields() {
           {"tie_word_embeddings", &ModelConfig::tied_output},
           {"pad_token_id", &ModelConfig::pad},
           {"bos_token_id", &ModelConfig::bos},
-          {"eos_token_id", &ModelConfig::eos},
+          {"eos_token_id", EndTokens{}},
+          {"forced_bos_token_id", &ModelConfig::forced_bos},
           {"decoder_start_token_id", &ModelConfig::decoder_start}};
 }
 
@@ -28,61 +31,43 @@ std::vector<ConfigConstant> constants() {
 }
 
 std::vector<std::string_view> irrelevant() {
-  // How to train or to search, what the file was made with, and labels.
-  return {"_name_or_path",
-          "_num_labels",
-          "architectures",
-          "bad_words_ids",
-          "classif_dropout",
-          "classifier_dropout",
-          "dtype",
-          "torch_dtype",
-          "encoder_layerdrop",
-          "decoder_layerdrop",
-          "early_stopping",
-          "extra_pos_embeddings",
-          "force_bos_token_to_be_generated",
-          "forced_bos_token_id",
-          "forced_eos_token_id",
-          "gradient_checkpointing",
-          "id2label",
-          "init_std",
-          "label2id",
-          "length_penalty",
-          "max_length",
-          "min_length",
-          "model_type",
-          "no_repeat_ngram_size",
-          "num_beams",
-          "num_hidden_layers",
-          "output_past",
-          "task_specific_params",
-          "transformers_version",
-          "unk_token_id",
-          "use_cache",
-          "add_bias_logits",
-          "return_dict"};
+  return irrelevant_keys({"classif_dropout", "encoder_layerdrop", "decoder_layerdrop", "extra_pos_embeddings",
+                          "force_bos_token_to_be_generated", "init_std", "num_hidden_layers", "save_step",
+                          "unk_token_id"});
+}
+
+void read_shared(const JsonObject& json, ModelConfig& config) {
+  config.embedding_dropout = config.dropout;
+  config.vocab = config.source_vocab = json.find_integer("vocab_size", {.min = 1}).value_or(config.vocab);
 }
 
 void read(const JsonObject& json, ModelConfig& config) {
-  config.embedding_dropout = config.dropout;
-  config.source_vocab = json.integer("vocab_size", {.min = 1});
+  read_shared(json, config);
   config.vocab = json.find_integer("decoder_vocab_size", {.min = 1}).value_or(config.source_vocab);
   config.shared_embeddings = json.find_boolean("share_encoder_decoder_embeddings").value_or(true);
   if (config.shared_embeddings && config.vocab != config.source_vocab)
     json.refuse("decoder_vocab_size", "the same as vocab_size when embeddings are shared");
 }
 
-void write(const ModelConfig& config, OrderedJson& json) {
+void write_shared(const ModelConfig& config, OrderedJson& json) {
   json["vocab_size"] = config.source_vocabulary();
-  json["decoder_vocab_size"] = config.vocab;
-  json["share_encoder_decoder_embeddings"] = config.shared_embeddings;
   json["forced_eos_token_id"] = config.eos;
   json["num_hidden_layers"] = config.encoder_layers;
   json["encoder_layerdrop"] = 0.0;
   json["decoder_layerdrop"] = 0.0;
   json["init_std"] = 0.02;
   json["use_cache"] = true;
+}
+
+void write(const ModelConfig& config, OrderedJson& json) {
+  write_shared(config, json);
+  json["decoder_vocab_size"] = config.vocab;
+  json["share_encoder_decoder_embeddings"] = config.shared_embeddings;
+}
+
+void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+  const auto bias = tensors.find("final_logits_bias");
+  config.logits_bias = bias != tensors.end() && !all_zero(bias->second);
 }
 
 std::vector<TensorRule> tensors() {
@@ -112,6 +97,17 @@ std::vector<TensorRule> tensors() {
           {"model.decoder.layers.{}.final_layer_norm", {"decoder.{}.feed_forward_norm"}},
           {"lm_head.weight", {"output.weight"}},
           {"final_logits_bias", {"output.bias"}}};
+}
+
+std::vector<TensorRule> embedding_tensors() {
+  return {{"model.encoder.embed_positions.weight", {"encoder_positions.weight"}},
+          {"model.decoder.embed_positions.weight", {"decoder_positions.weight"}},
+          {"model.encoder.layernorm_embedding", {"encoder_embedding_norm"}},
+          {"model.decoder.layernorm_embedding", {"decoder_embedding_norm"}}};
+}
+
+std::vector<TensorRule> last_norm_tensors() {
+  return {{"model.encoder.layer_norm", {"encoder_norm"}}, {"model.decoder.layer_norm", {"decoder_norm"}}};
 }
 
 std::vector<std::pair<std::string_view, std::string_view>> copies() {

@@ -1,32 +1,15 @@
 #include "families/checkpoint.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
+
+#include "families/common.h"
 
 namespace rapt {
 namespace {
 
 // ---- config.json
-
-constexpr std::pair<std::string_view, kernels::Activation> activation_names[] = {
-    {"relu", kernels::Activation::relu},           {"gelu", kernels::Activation::gelu},
-    {"gelu_new", kernels::Activation::gelu_tanh},  {"gelu_pytorch_tanh", kernels::Activation::gelu_tanh},
-    {"gelu_fast", kernels::Activation::gelu_tanh}, {"silu", kernels::Activation::silu},
-    {"swish", kernels::Activation::silu}};
-
-kernels::Activation read_activation(const JsonObject& json, std::string_view key, const std::string& name) {
-  for (const auto& [known, activation] : activation_names) {
-    if (name == known) return activation;
-  }
-  json.refuse(key, "relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu or swish");
-}
-
-std::string_view name_of(kernels::Activation activation) {
-  for (const auto& [name, known] : activation_names) {
-    if (known == activation) return name;
-  }
-  return "";
-}
 
 /// Reads one key into the config, if it is there.
 struct FieldReader {
@@ -49,10 +32,24 @@ struct FieldReader {
   void operator()(Float ModelConfig::*member) const {
     if (const auto value = json.find_number(key, {.min = 0})) config.*member = static_cast<Float>(*value);
   }
+  void operator()(EndTokens) const {
+    constexpr IntegerRange token{.min = 0, .max = std::numeric_limits<std::int32_t>::max()};
+    const auto tokens = json.value(key).is_array() ? json.integers(key, token) : std::vector<std::int64_t>();
+    if (tokens.empty()) return (*this)(&ModelConfig::eos);
+    config.eos = static_cast<std::int32_t>(tokens[0]);
+    for (const std::int64_t more : std::span(tokens).subspan(1))
+      config.more_eos.push_back(static_cast<std::int32_t>(more));
+  }
   void operator()(kernels::Activation ModelConfig::*member) const {
     if (const auto value = json.find_text(key)) config.*member = read_activation(json, key, *value);
   }
 };
+
+std::vector<std::int32_t> end_tokens(const ModelConfig& config) {
+  std::vector<std::int32_t> tokens{config.eos};
+  tokens.insert(tokens.end(), config.more_eos.begin(), config.more_eos.end());
+  return tokens;
+}
 
 struct FieldWriter {
   OrderedJson& json;
@@ -64,6 +61,10 @@ struct FieldWriter {
     json[std::string(key)] = absent_token ? OrderedJson() : OrderedJson(config.*member);
   }
   void operator()(kernels::Activation ModelConfig::*member) const { json[std::string(key)] = name_of(config.*member); }
+  void operator()(EndTokens) const {
+    if (config.more_eos.empty()) return (*this)(&ModelConfig::eos);
+    json[std::string(key)] = end_tokens(config);
+  }
   /// The shortest decimals that give the float back, rather than those of its double.
   void operator()(float ModelConfig::*member) const {
     json[std::string(key)] = std::stod(fmt::format("{}", config.*member));
@@ -287,27 +288,14 @@ Shape stored_shape(const Binding& binding) {
   return Shape(shape);
 }
 
-bool all_zero(const Tensor& tensor) {
-  const Tensor values = tensor.to(DType::f64);
-  return std::all_of(values.values<double>().begin(), values.values<double>().end(), [](double x) { return x == 0; });
-}
-
-bool same_values(const Tensor& a, const Tensor& b) {
-  if (!(a.shape() == b.shape())) return false;
-  const Tensor x = a.to(DType::f64);
-  const Tensor y = b.to(DType::f64);
-  return std::equal(x.values<double>().begin(), x.values<double>().end(), y.values<double>().begin());
-}
-
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
   Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file)
       : model_(model), family_(find_family(model.config().family)), file_(file) {
     for (const auto& [name, tensor] : tensors) {
-      const bool short_name =
-          !family_.optional_prefix.empty() && !name.starts_with(family_.optional_prefix) && name != "lm_head.weight";
-      left_.emplace(short_name ? std::string(family_.optional_prefix) + name : name, tensor);
+      const std::string renamed = current_name(name);
+      require(left_.emplace(renamed, tensor).second, "{}: tensor \"{}\" is there under two names", file, renamed);
     }
   }
 
@@ -324,6 +312,20 @@ class Filler {
   }
 
  private:
+  /// The name of the family's table for one that may lack the prefix or be of an early version.
+  std::string current_name(std::string name) const {
+    for (const auto& [old, current] :
+         {std::pair{".LayerNorm.gamma", ".LayerNorm.weight"}, std::pair{".LayerNorm.beta", ".LayerNorm.bias"}}) {
+      if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, current);
+    }
+    const std::string_view prefix = family_.optional_prefix;
+    if (prefix.empty() || name.starts_with(prefix)) return name;
+    const auto first = [](std::string_view whole) { return whole.substr(0, whole.find('.')); };
+    const bool beside =
+        std::ranges::any_of(family_.tensors, [&](const TensorRule& rule) { return first(rule.name) == first(name); });
+    return beside ? name : std::string(prefix) + name;
+  }
+
   void fill(const Binding& binding) {
     const auto found = left_.find(binding.name);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; config.json asks for it, with shape {}", file_,
@@ -352,9 +354,8 @@ class Filler {
     for (const Parameter& parameter : model_.parameters()) {
       if (parameter.name != parameter_name) continue;
       require(same_values(found->second.to(parameter.value().dtype()), parameter.value()),
-              "{}: tensor \"{}\" differs from the embedding that config.json ties it to; set the tie_word_embeddings "
-              "or share_encoder_decoder_embeddings that "
-              "this model was trained with",
+              "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
+              "share_encoder_decoder_embeddings that this model was trained with",
               file_, name);
       left_.erase(found);
       return;
@@ -381,7 +382,9 @@ class Filler {
 }  // namespace
 
 const Family& find_family(std::string_view model_type) {
-  static const Family* const all[] = {&gpt2, &gpt_neox, &marian, &pegasus};
+  static const Family* const all[] = {&bart,    &bert,    &distilbert, &gemma2,  &gpt2,    &gpt_neox,
+                                      &llama,   &m2m_100, &marian,     &mbart,   &mistral, &mt5,
+                                      &pegasus, &qwen2,   &qwen3,      &roberta, &t5,      &xlm_roberta};
   std::string known;
   for (const Family* family : all) {
     if (family->model_type == model_type) return *family;
@@ -399,8 +402,7 @@ std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, 
   ModelConfig config = read_config(directory);
   choose_attention(attention, config);
   const auto tensors = read_safetensors_directory(directory).tensors;
-  const auto bias = tensors.find("final_logits_bias");
-  config.logits_bias = bias != tensors.end() && !all_zero(bias->second);
+  if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
   auto model = std::make_unique<Transformer>(config, dtype);
   fill_parameters(*model, tensors, (directory / "model.safetensors").string());
   return model;
@@ -450,10 +452,15 @@ std::string generation_config_text(const ModelConfig& config) {
     if (id >= 0) json[key] = id;
   };
   token("bos_token_id", config.bos);
-  token("eos_token_id", config.eos);
+  if (config.more_eos.empty()) {
+    token("eos_token_id", config.eos);
+  } else {
+    json["eos_token_id"] = end_tokens(config);
+  }
   token("pad_token_id", config.pad);
   if (config.encoder_decoder()) {
     token("decoder_start_token_id", config.decoder_start);
+    token("forced_bos_token_id", config.forced_bos);
     token("forced_eos_token_id", config.eos);
     if (config.pad >= 0) json["bad_words_ids"] = {{config.pad}};
     json["num_beams"] = 4;

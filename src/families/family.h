@@ -2,22 +2,27 @@
 /// them.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "core/tensor.h"
 #include "formats/json.h"
 #include "model/config.h"
 
 namespace rapt {
 
+/// ModelConfig::eos and more_eos: a token or a list of tokens.
+struct EndTokens {};
+
 /// A key of config.json and the field it sets.
 struct ConfigField {
   std::string_view key;
   std::variant<std::int64_t ModelConfig::*, std::int32_t ModelConfig::*, double ModelConfig::*, float ModelConfig::*,
-               bool ModelConfig::*, kernels::Activation ModelConfig::*>
+               bool ModelConfig::*, kernels::Activation ModelConfig::*, EndTokens>
       member;
 };
 
@@ -53,6 +58,8 @@ struct Family {
   /// Reads and writes what a table cannot express.
   void (*read)(const JsonObject& json, ModelConfig& config) = nullptr;
   void (*write)(const ModelConfig& config, OrderedJson& json) = nullptr;
+  /// Sets what config.json does not say but the tensors of a file do: which heads it has.
+  void (*detect)(const std::map<std::string, Tensor>& tensors, ModelConfig& config) = nullptr;
   std::string_view optional_prefix;  ///< of tensor names; some files leave it out
   std::vector<TensorRule> tensors;
   /// Tensors that repeat others or can be computed; they may be present, and are then compared with what they repeat.
@@ -60,10 +67,24 @@ struct Family {
   std::vector<std::string_view> ignored_tensors;  ///< constant buffers that some versions of transformers save
 };
 
-extern const Family marian;
-extern const Family pegasus;
+extern const Family bart;
+extern const Family bert;
+extern const Family distilbert;
+extern const Family gemma2;
 extern const Family gpt2;
 extern const Family gpt_neox;
+extern const Family llama;
+extern const Family m2m_100;
+extern const Family marian;
+extern const Family mbart;
+extern const Family mistral;
+extern const Family mt5;
+extern const Family pegasus;
+extern const Family qwen2;
+extern const Family qwen3;
+extern const Family roberta;
+extern const Family t5;
+extern const Family xlm_roberta;
 
 /// The family of a model type. Throws Error that lists the known ones.
 const Family& find_family(std::string_view model_type);

@@ -1,14 +1,16 @@
-#include "families/family.h"
+#include "families/common.h"
 
 namespace rapt {
 namespace {
 
 void read(const JsonObject& json, ModelConfig& config) {
   config.decoder_ff = json.find_integer("n_inner", {.min = 1}).value_or(4 * config.d_model);
+  if (!json.find_boolean("scale_attn_weights").value_or(true)) config.attention_scale = 1;
 }
 
 void write(const ModelConfig& config, OrderedJson& json) {
   json["n_inner"] = config.decoder_ff;
+  json["scale_attn_weights"] = config.attention_scale == 0;
 }
 
 }  // namespace
@@ -39,35 +41,14 @@ const Family gpt2{
                {"embd_pdrop", &ModelConfig::embedding_dropout},
                {"attn_pdrop", &ModelConfig::attention_dropout},
                {"layer_norm_epsilon", &ModelConfig::norm_epsilon},
+               {"scale_attn_by_inverse_layer_idx", &ModelConfig::scale_by_inverse_layer},
                {"tie_word_embeddings", &ModelConfig::tied_output},
                {"bos_token_id", &ModelConfig::bos},
-               {"eos_token_id", &ModelConfig::eos},
+               {"eos_token_id", EndTokens{}},
                {"pad_token_id", &ModelConfig::pad}},
-    .constants = {{"add_cross_attention", false},
-                  {"scale_attn_by_inverse_layer_idx", false},
-                  {"scale_attn_weights", true},
-                  {"is_encoder_decoder", false}},
-    .irrelevant = {"_name_or_path",
-                   "_num_labels",
-                   "architectures",
-                   "dtype",
-                   "torch_dtype",
-                   "gradient_checkpointing",
-                   "id2label",
-                   "initializer_range",
-                   "label2id",
-                   "model_type",
-                   "n_ctx",
-                   "output_past",
-                   "reorder_and_upcast_attn",
-                   "summary_activation",
-                   "summary_first_dropout",
-                   "summary_proj_to_labels",
-                   "summary_type",
-                   "summary_use_proj",
-                   "task_specific_params",
-                   "transformers_version",
-                   "use_cache"},
+    .constants = {{"add_cross_attention", false}, {"is_encoder_decoder", false}},
+    .irrelevant = irrelevant_keys({"n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
+                                   "summary_proj_to_labels", "summary_type", "summary_use_proj"}),
     .read = read,
     .write = write,
     .optional_prefix = "transformer.",

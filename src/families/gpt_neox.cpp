@@ -1,28 +1,23 @@
-#include "families/family.h"
+#include "families/common.h"
 
 namespace rapt {
 namespace {
 
-/// transformers 5 groups under rope_parameters what earlier versions have as rotary_emb_base and rotary_pct.
+/// Before transformers 5, rope_theta and partial_rotary_factor were called rotary_emb_base and rotary_pct.
 void read(const JsonObject& json, ModelConfig& config) {
-  constexpr NumberRange positive{.min = 0, .exclude_min = true};
   constexpr NumberRange fraction{.min = 0, .max = 1, .exclude_min = true};
-  config.rotary_base = json.find_number("rotary_emb_base", positive).value_or(10000);
+  config.rotary_base = json.find_number("rotary_emb_base", {.min = 0, .exclude_min = true}).value_or(10000);
   config.rotary_fraction = json.find_number("rotary_pct", fraction).value_or(0.25);
-  if (const auto rope = json.find_object("rope_parameters")) {
-    config.rotary_base = rope->find_number("rope_theta", positive).value_or(config.rotary_base);
-    config.rotary_fraction = rope->find_number("partial_rotary_factor", fraction).value_or(config.rotary_fraction);
-    if (rope->find_text("rope_type").value_or("default") != "default") rope->refuse("rope_type", "\"default\"");
-  }
+  read_rotary(json, config);
   config.embedding_dropout = config.dropout;
+  config.query_key_value_bias = config.attention_output_bias = json.find_boolean("attention_bias").value_or(true);
 }
 
 void write(const ModelConfig& config, OrderedJson& json) {
-  json["rope_parameters"] = {
-      {"rope_type", "default"}, {"rope_theta", config.rotary_base}, {"partial_rotary_factor", config.rotary_fraction}};
-  // For versions of transformers before 5.
+  write_rotary(config, json);
   json["rotary_emb_base"] = config.rotary_base;
   json["rotary_pct"] = config.rotary_fraction;
+  json["attention_bias"] = config.query_key_value_bias;
 }
 
 }  // namespace
@@ -39,6 +34,7 @@ const Family gpt_neox{
                  .decoder_ff = 24576,
                  .activation = kernels::Activation::gelu,
                  .norm = NormPlacement::pre,
+                 .parallel_residual = true,
                  .positions = Positions::rotary,
                  .max_positions = 2048,
                  .scale_embedding = false,
@@ -54,20 +50,16 @@ const Family gpt_neox{
                {"num_attention_heads", &ModelConfig::decoder_heads},
                {"intermediate_size", &ModelConfig::decoder_ff},
                {"hidden_act", &ModelConfig::activation},
+               {"use_parallel_residual", &ModelConfig::parallel_residual},
                {"hidden_dropout", &ModelConfig::dropout},
                {"attention_dropout", &ModelConfig::attention_dropout},
                {"layer_norm_eps", &ModelConfig::norm_epsilon},
                {"tie_word_embeddings", &ModelConfig::tied_output},
                {"bos_token_id", &ModelConfig::bos},
-               {"eos_token_id", &ModelConfig::eos},
+               {"eos_token_id", EndTokens{}},
                {"pad_token_id", &ModelConfig::pad}},
-    .constants = {{"attention_bias", true},
-                  {"use_parallel_residual", false},
-                  {"is_decoder", false},
-                  {"rope_scaling", nullptr},
-                  {"is_encoder_decoder", false}},
-    .irrelevant = {"_name_or_path", "architectures", "classifier_dropout", "dtype", "torch_dtype", "initializer_range",
-                   "model_type", "transformers_version", "use_cache"},
+    .constants = {{"is_decoder", false}, {"is_encoder_decoder", false}},
+    .irrelevant = irrelevant_keys(),
     .read = read,
     .write = write,
     .tensors = {{"gpt_neox.embed_in.weight", {"embedding.weight"}},

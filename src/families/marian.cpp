@@ -32,6 +32,7 @@ const Family marian{
     .irrelevant = bart_like::irrelevant(),
     .read = bart_like::read,
     .write = bart_like::write,
+    .detect = bart_like::detect,
     .tensors = bart_like::tensors(),
     .copies = bart_like::copies(),
     .ignored_tensors = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight"}};

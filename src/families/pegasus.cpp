@@ -1,17 +1,7 @@
 #include "families/bart_like.h"
+#include "families/common.h"
 
 namespace rapt {
-namespace {
-
-std::vector<TensorRule> pegasus_tensors() {
-  auto tensors = bart_like::tensors();
-  tensors.push_back({"model.encoder.layer_norm", {"encoder_norm"}});
-  tensors.push_back({"model.decoder.layer_norm", {"decoder_norm"}});
-  return tensors;
-}
-
-}  // namespace
-
 /// Pegasus: MarianMT's twin with the norm before each sublayer, so the home of pre-norm encoder-decoders.
 /// https://huggingface.co/docs/transformers/model_doc/pegasus
 const Family pegasus{
@@ -31,7 +21,8 @@ const Family pegasus{
     .irrelevant = bart_like::irrelevant(),
     .read = bart_like::read,
     .write = bart_like::write,
-    .tensors = pegasus_tensors(),
+    .detect = bart_like::detect,
+    .tensors = joined(bart_like::tensors(), bart_like::last_norm_tensors()),
     .copies = bart_like::copies(),
     .ignored_tensors = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight"}};
 

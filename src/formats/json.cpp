@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "formats/file.h"
+#include "formats/foreign.h"
 #include "formats/printable.h"
 
 namespace rapt {
@@ -212,7 +213,10 @@ Json parse_json(std::string_view text, const std::string& file, const JsonLimits
 }
 
 Json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
-  return parse_json(read_file(file, limits.bytes), printable(file.native(), 400), limits);
+  const std::string text = read_file(file, limits.bytes);
+  const std::string_view advice = advice_about(text);
+  if (!advice.empty()) fail("{}: not JSON{}", printable(file.native(), 400), advice);
+  return parse_json(text, printable(file.native(), 400), limits);
 }
 
 std::string json_text(const OrderedJson& value) {

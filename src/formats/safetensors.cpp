@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 
+#include "formats/foreign.h"
 #include "formats/json.h"
 #include "formats/printable.h"
 
@@ -45,30 +46,6 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-bool looks_like_html(std::string_view start) {
-  const std::size_t first = start.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return false;
-  std::string lower(start.substr(first, 14));
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower.starts_with("<!doctype html") || lower.starts_with("<html");
-}
-
-/// What a file that is not safetensors is, and what to do about it.
-std::string_view advice(std::string_view start) {
-  if (start.starts_with("PK\x03\x04")) {
-    return "; it is a PyTorch archive: take the model's .safetensors file, or save it with safetensors.torch.save_file";
-  }
-  if (start.starts_with("\x80\x02\x8a\x0a"))
-    return "; it is a Python pickle, which rapt never runs: take the .safetensors file";
-  if (start.starts_with("version https://git-lfs")) {
-    return "; it is a Git LFS pointer to the weights: run \"git lfs pull\" to fetch them";
-  }
-  if (looks_like_html(start)) return "; it is a web page, so the download went wrong: fetch the file again";
-  if (start.starts_with("GGUF")) return "; it is a GGUF file: give it a name that ends in .gguf";
-  if (start.starts_with("\x1f\x8b\x08")) return "; it is compressed with gzip: run gunzip on it";
-  return "";
-}
-
 /// Reads one file; `name_` stands for it in messages.
 class Reader {
  public:
@@ -100,17 +77,17 @@ class Reader {
     const std::string_view all = text_of(file_->bytes());
     std::uint64_t length = 0;
     require(all.size() >= length_bytes, "{}: not a safetensors file: {} bytes are too few{}", name_, all.size(),
-            advice(all));
+            advice_about(all));
     std::memcpy(&length, all.data(), length_bytes);
     require(length <= max_header_bytes,
             "{}: not a safetensors file: a header of {} bytes, where at most {} are allowed{}", name_, length,
-            max_header_bytes, advice(all));
+            max_header_bytes, advice_about(all));
     require(length <= all.size() - length_bytes,
             "{}: the header should have {} bytes, but only {} are left in the file; fetch it again{}", name_, length,
-            all.size() - length_bytes, advice(all));
+            all.size() - length_bytes, advice_about(all));
     const std::string_view header = all.substr(length_bytes, length);
     require(header.starts_with('{'), "{}: not a safetensors file: the header does not begin with \"{{\"{}", name_,
-            advice(all));
+            advice_about(all));
     return header;
   }
 
@@ -392,7 +369,8 @@ Safetensors read_safetensors_directory(const std::filesystem::path& directory, c
   std::error_code ignored;
   if (std::filesystem::exists(single, ignored)) return read_safetensors(single, options);
   require(std::filesystem::exists(index, ignored),
-          "{}: holds neither model.safetensors nor model.safetensors.index.json", printable(directory.native(), 400));
+          "{}: holds neither model.safetensors nor model.safetensors.index.json{}", printable(directory.native(), 400),
+          advice_about_weights(directory));
   return read_sharded_safetensors(index, options);
 }
 

@@ -40,6 +40,50 @@ struct LayerNormBlock {
   DropoutMask mask{};
 };
 
+/// Rows of a root mean square normalisation (kernels/rms_norm.h); x and y are at the first vector of the first row.
+struct RmsNormBlock {
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t stride = 0;  ///< elements from one row to the next
+  int64_t groups = 1;
+  int64_t width = 0;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  double weight_offset = 0;
+  double epsilon = 0;
+  void* y = nullptr;
+  void* inverse_rms = nullptr;
+};
+
+/// Rows of its gradient; d_weight has the partial sums of this block. dx may be dy.
+struct RmsNormGradientBlock {
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t stride = 0;
+  int64_t groups = 1;
+  int64_t width = 0;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  double weight_offset = 0;
+  const void* inverse_rms = nullptr;
+  const void* dy = nullptr;
+  void* dx = nullptr;
+  void* d_weight = nullptr;
+};
+
+/// Rows of a gated activation (kernels/gated.h). dy is null in the forward pass, and `result` is then y, otherwise dx.
+struct GatedBlock {
+  Activation activation = Activation::relu;
+  DType dtype = DType::f32;
+  int64_t first_row = 0;  ///< in the whole tensor, for the mask
+  int64_t rows = 0;
+  int64_t width = 0;  ///< of y
+  const void* x = nullptr;
+  const void* dy = nullptr;
+  void* result = nullptr;
+  DropoutMask mask{};
+};
+
 /// Rows of its gradient. residual and ds may be null; d_weight and d_bias are the partial sums of this block.
 struct LayerNormGradientBlock {
   DType dtype = DType::f32;
@@ -59,8 +103,8 @@ struct LayerNormGradientBlock {
   DropoutMask mask{};
 };
 
-/// Tokens of an embedding (kernels/embedding.h); ids, positions and y are at the first of them. positions is null when
-/// there are none.
+/// Tokens of an embedding (kernels/embedding.h); ids, positions and y are at the first of them. positions and types
+/// are null when there are none.
 struct EmbeddingBlock {
   DType table_type = DType::f32;
   DType dtype = DType::f32;
@@ -72,6 +116,8 @@ struct EmbeddingBlock {
   double scale = 1;
   const int32_t* positions = nullptr;
   const void* position_table = nullptr;
+  const int32_t* types = nullptr;
+  const void* type_table = nullptr;
   void* y = nullptr;
   DropoutMask mask{};
 };
@@ -138,6 +184,7 @@ struct RotaryBlock {
   int heads = 1;
   int d_head = 0;
   int rotary = 0;
+  double scale = 1;
   bool inverse = false;
   const int32_t* positions = nullptr;
   const double* turns = nullptr;

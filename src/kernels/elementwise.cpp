@@ -16,6 +16,8 @@ RAPT_DISPATCH(accumulate_block, (const ElementsBlock& block), (block))
 RAPT_DISPATCH(scale_block, (const ElementsBlock& block, double factor), (block, factor))
 RAPT_DISPATCH(activation_forward_block, (Activation activation, const ElementsBlock& block), (activation, block))
 RAPT_DISPATCH(activation_backward_block, (Activation activation, const ElementsBlock& block), (activation, block))
+RAPT_DISPATCH(soft_cap_forward_block, (double cap, const ElementsBlock& block), (cap, block))
+RAPT_DISPATCH(soft_cap_backward_block, (double cap, const ElementsBlock& block), (cap, block))
 RAPT_DISPATCH(column_sums_block, (DType dtype, const void* x, int64_t rows, int64_t width, void* sums),
               (dtype, x, rows, width, sums))
 RAPT_DISPATCH(sum_of_squares_block, (DType dtype, const void* x, int64_t count, double* result),
@@ -87,6 +89,19 @@ void activation_backward(const Context& ctx, Activation activation, const Tensor
   check_operand("activation_backward", "dy", dy, dx.shape(), dx.dtype());
   for_blocks(ctx, x, dy, dx, mask_of(dropout),
              [activation](const ElementsBlock& block) { activation_backward_block(activation, block); });
+}
+
+void soft_cap_forward(const Context& ctx, double cap, const Tensor& x, const Tensor& y) {
+  check_type("soft_cap_forward", "y", y, floating);
+  check_operand("soft_cap_forward", "x", x, y.shape(), y.dtype());
+  for_blocks(ctx, x, {}, y, {}, [cap](const ElementsBlock& block) { soft_cap_forward_block(cap, block); });
+}
+
+void soft_cap_backward(const Context& ctx, double cap, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  check_type("soft_cap_backward", "dx", dx, floating);
+  check_operand("soft_cap_backward", "x", x, dx.shape(), dx.dtype());
+  check_operand("soft_cap_backward", "dy", dy, dx.shape(), dx.dtype());
+  for_blocks(ctx, x, dy, dx, {}, [cap](const ElementsBlock& block) { soft_cap_backward_block(cap, block); });
 }
 
 void add_column_sums(const Context& ctx, const Tensor& x, const Tensor& sums) {

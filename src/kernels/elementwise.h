@@ -26,6 +26,11 @@ void activation_forward(const Context& ctx, Activation activation, const Tensor&
 void activation_backward(const Context& ctx, Activation activation, const Tensor& x, const Dropout& dropout,
                          const Tensor& dy, const Tensor& dx);
 
+/// y = cap * tanh(x / cap): scores that keep within a bound (Gemma 2). y may be x.
+void soft_cap_forward(const Context& ctx, double cap, const Tensor& x, const Tensor& y);
+/// dx = dy * (1 - tanh(x / cap)^2), from the input of the forward; dx may be dy.
+void soft_cap_backward(const Context& ctx, double cap, const Tensor& x, const Tensor& dy, const Tensor& dx);
+
 /// sums[column] += sum over rows of x[row, column]; x: [rows, width] f32, bf16 or f64; sums: [width] f32 (f64 when x is
 /// f64). The order of summation depends on the shape alone, not on the threads.
 void add_column_sums(const Context& ctx, const Tensor& x, const Tensor& sums);

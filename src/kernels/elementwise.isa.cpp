@@ -1,86 +1,10 @@
+#include "kernels/activations.h"
 #include "kernels/blocks.h"
 #include "kernels/dropout.h"
-#include "kernels/functions.h"
 #include "kernels/vector_loops.h"
 
 namespace rapt::kernels::RAPT_ISA {
 namespace {
-
-/// An activation: its value, and its derivative at x times a gradient.
-struct Relu {
-  template <typename V>
-  static RAPT_INLINE V value(V x) {
-    return x < 0 ? V{} : x;
-  }
-  template <typename V>
-  static RAPT_INLINE V gradient(V x, V dy) {
-    return x > 0 ? dy : V{};
-  }
-};
-
-struct Gelu {
-  template <typename V>
-  static RAPT_INLINE V value(V x) {
-    return x * normal_cdf(x);
-  }
-  template <typename V>
-  static RAPT_INLINE V gradient(V x, V dy) {
-    using Scalar = decltype(x[0] + 0);
-    constexpr Scalar inverse_sqrt_2pi = static_cast<Scalar>(0.39894228040143267794);
-    const V density = exp_nonpositive(x * x * static_cast<Scalar>(-0.5)) * inverse_sqrt_2pi;
-    return dy * (normal_cdf(x) + x * density);
-  }
-};
-
-/// (1 + tanh u) / 2 = sigmoid(2 u).
-struct GeluTanh {
-  template <typename V>
-  static RAPT_INLINE V value(V x) {
-    return x * sigmoid(twice_u(x)).value;
-  }
-  template <typename V>
-  static RAPT_INLINE V gradient(V x, V dy) {
-    const auto s = sigmoid(twice_u(x));
-    const V slope = linear<V> * (x * x * (3 * cubic<V>)+1);
-    return dy * (s.value + x * s.derivative * slope);
-  }
-
- private:
-  template <typename V>
-  static constexpr auto linear = static_cast<decltype(V{}[0] + 0)>(1.59576912160573071176);  // 2 sqrt(2 / pi)
-  template <typename V>
-  static constexpr auto cubic = static_cast<decltype(V{}[0] + 0)>(0.044715);
-  template <typename V>
-  static RAPT_INLINE V twice_u(V x) {
-    return linear<V> * x * (x * x * cubic<V> + 1);
-  }
-};
-
-struct Silu {
-  template <typename V>
-  static RAPT_INLINE V value(V x) {
-    return x * sigmoid(x).value;
-  }
-  template <typename V>
-  static RAPT_INLINE V gradient(V x, V dy) {
-    const auto s = sigmoid(x);
-    return dy * (s.value + x * s.derivative);
-  }
-};
-
-template <typename F>
-RAPT_INLINE void with_activation(Activation activation, F f) {
-  switch (activation) {
-    case Activation::relu:
-      return f(Relu{});
-    case Activation::gelu:
-      return f(Gelu{});
-    case Activation::gelu_tanh:
-      return f(GeluTanh{});
-    case Activation::silu:
-      return f(Silu{});
-  }
-}
 
 template <typename T, typename Drop>
 void add_dropout(const ElementsBlock& block, Drop& drop) {
@@ -200,6 +124,29 @@ void activation_backward_block(Activation activation, const ElementsBlock& block
   with_type(block.dtype, [&]<typename T>(Type<T>) {
     with_activation(activation, [&]<typename Op>(Op) {
       with_dropout(block.mask, [&](auto& drop) { activation_backward<T, Op>(block, drop); });
+    });
+  });
+}
+
+void soft_cap_forward_block(double cap, const ElementsBlock& block) {
+  with_type(block.dtype, [&]<typename T>(Type<T>) {
+    const T* x = static_cast<const T*>(block.x);
+    T* y = static_cast<T*>(block.result);
+    const auto c = static_cast<typename Simd<T>::Scalar>(cap);
+    each_vector<T>(block.count, [=](int64_t i, auto part)
+                                    RAPT_INLINE_LAMBDA { store(tanh(load(x + i, part) / c) * c, y + i, part); });
+  });
+}
+
+void soft_cap_backward_block(double cap, const ElementsBlock& block) {
+  with_type(block.dtype, [&]<typename T>(Type<T>) {
+    const T* x = static_cast<const T*>(block.x);
+    const T* dy = static_cast<const T*>(block.y);
+    T* dx = static_cast<T*>(block.result);
+    const auto c = static_cast<typename Simd<T>::Scalar>(cap);
+    each_vector<T>(block.count, [=](int64_t i, auto part) RAPT_INLINE_LAMBDA {
+      const auto t = tanh(load(x + i, part) / c);
+      store(load(dy + i, part) * (1 - t * t), dx + i, part);
     });
   });
 }

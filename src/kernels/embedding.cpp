@@ -34,12 +34,15 @@ void check_forward(const Embedding& embedding) {
   const auto tokens = static_cast<std::int64_t>(embedding.ids.size());
   check_operand(kernel, "y", embedding.y, {tokens, table.dim(1)}, embedding.y.dtype());
   check_ids(kernel, "ids", embedding.ids, table.dim(0));
-  if (!embedding.position_table.defined()) return;
-  const std::int64_t positions = embedding.position_table.dim(0);
-  check_operand(kernel, "position_table", embedding.position_table, {positions, table.dim(1)}, table.dtype());
-  require(embedding.positions.size() == embedding.ids.size(), "{}: {} positions for {} ids", kernel,
-          embedding.positions.size(), embedding.ids.size());
-  check_ids(kernel, "positions", embedding.positions, positions);
+  const auto check_added = [&](const char* name, std::span<const std::int32_t> rows, const Tensor& added) {
+    if (!added.defined()) return;
+    check_operand(kernel, name, added, {added.dim(0), table.dim(1)}, table.dtype());
+    require(rows.size() == embedding.ids.size(), "{}: {} {} for {} ids", kernel, rows.size(), name,
+            embedding.ids.size());
+    check_ids(kernel, name, rows, added.dim(0));
+  };
+  check_added("positions", embedding.positions, embedding.position_table);
+  check_added("types", embedding.types, embedding.type_table);
 }
 
 /// The tokens in the order of their ids, those of one id in their own order (a counting sort); and where to cut them so
@@ -76,6 +79,7 @@ void embedding_forward(const Context& ctx, const Embedding& embedding) {
   const DType dtype = embedding.y.dtype();
   const DropoutMask mask = mask_of(embedding.dropout);
   const bool positions = embedding.position_table.defined();
+  const bool types = embedding.type_table.defined();
   void* const y = embedding.y.raw_write();
   const Blocks blocks = Blocks::of_rows(tokens, width);
   ctx.parallel_for(blocks.count(), [&](std::int64_t i) {
@@ -90,6 +94,8 @@ void embedding_forward(const Context& ctx, const Embedding& embedding) {
                              .scale = embedding.scale,
                              .positions = positions ? embedding.positions.data() + first : nullptr,
                              .position_table = embedding.position_table.raw(),
+                             .types = types ? embedding.types.data() + first : nullptr,
+                             .type_table = embedding.type_table.raw(),
                              .y = at(y, dtype, first * width),
                              .mask = mask});
   });

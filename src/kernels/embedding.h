@@ -7,7 +7,7 @@
 
 namespace rapt::kernels {
 
-/// y[t, :] = dropout(scale * table[ids[t], :] + position_table[positions[t], :]).
+/// y[t, :] = dropout(scale * table[ids[t], :] + position_table[positions[t], :] + type_table[types[t], :]).
 /// Tables: [rows, width] f32 (f64); y: [tokens, width] f32 or bf16 (f64 with f64 tables). An id outside its table
 /// throws Error.
 struct Embedding {
@@ -16,7 +16,9 @@ struct Embedding {
   double scale = 1;
   std::span<const std::int32_t> positions{};
   Tensor position_table{};  ///< may be undefined: no positions are added
-  Dropout dropout{};        ///< element index of the mask: token * width + column
+  std::span<const std::int32_t> types{};
+  Tensor type_table{};  ///< may be undefined: no types are added
+  Dropout dropout{};    ///< element index of the mask: token * width + column
   Tensor y;
 };
 void embedding_forward(const Context& ctx, const Embedding& embedding);

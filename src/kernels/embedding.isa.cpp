@@ -13,16 +13,17 @@ void forward(const EmbeddingBlock& block, Drop& drop) {
     const int64_t begin = (block.first_token + t) * width;
     const Table* row = static_cast<const Table*>(block.table) + block.ids[t] * width;
     T* y = static_cast<T*>(block.y) + t * width;
-    if (block.positions == nullptr) {
-      each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
-        store(keep(load(row + i, part) * factor), y + i, part);
-      });
-    } else {
-      const Table* position = static_cast<const Table*>(block.position_table) + block.positions[t] * width;
-      each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
-        store(keep(load(row + i, part) * factor + load(position + i, part)), y + i, part);
-      });
-    }
+    const auto added = [t, width](const int32_t* rows, const void* table) {
+      return rows == nullptr ? nullptr : static_cast<const Table*>(table) + rows[t] * width;
+    };
+    const Table* position = added(block.positions, block.position_table);
+    const Table* type = added(block.types, block.type_table);
+    each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
+      auto sum = load(row + i, part) * factor;
+      if (position != nullptr) sum += load(position + i, part);
+      if (type != nullptr) sum += load(type + i, part);
+      store(keep(sum), y + i, part);
+    });
   }
 }
 

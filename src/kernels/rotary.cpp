@@ -17,11 +17,10 @@ void check(const Rotary& rotary) {
   constexpr const char* kernel = "rotate";
   require(rotary.dtype == DType::f32 || rotary.dtype == DType::bf16 || rotary.dtype == DType::f64,
           "{}: data holds {}, expected f32, bf16 or f64", kernel, name_of(rotary.dtype));
-  require(rotary.rotary > 0 && rotary.rotary % 2 == 0 && rotary.rotary <= rotary.d_head,
-          "{}: rotary is {}, expected an even number from 2 to d_head = {}", kernel, rotary.rotary, rotary.d_head);
+  require(!rotary.frequencies.empty() && 2 * std::ssize(rotary.frequencies) <= rotary.d_head,
+          "{}: {} frequencies, expected 1 to half of d_head = {}", kernel, rotary.frequencies.size(), rotary.d_head);
   require(rotary.heads > 0 && rotary.stride >= static_cast<std::int64_t>(rotary.heads) * rotary.d_head,
           "{}: rows of {} elements hold no {} heads of {}", kernel, rotary.stride, rotary.heads, rotary.d_head);
-  require(rotary.base > 0, "{}: base is {}, expected a positive number", kernel, rotary.base);
   const auto negative = std::find_if(rotary.positions.begin(), rotary.positions.end(), [](auto p) { return p < 0; });
   require(negative == rotary.positions.end(), "{}: positions[{}] is negative", kernel,
           negative - rotary.positions.begin());
@@ -39,7 +38,7 @@ void compose(const double* a, const double* b, int count, double* result) {
 /// only those of position 1 are taken from the library. The error grows with the position like that of rounding its
 /// angles in f64.
 std::vector<double> turns_of(const Rotary& rotary, std::int32_t last) {
-  const int half = rotary.rotary / 2;
+  const int half = static_cast<int>(rotary.frequencies.size());
   const std::size_t entry = 2 * static_cast<std::size_t>(half);
   std::size_t places = 1;
   for (std::int32_t rest = last / rotary_radix; rest > 0; rest /= rotary_radix) ++places;
@@ -47,11 +46,9 @@ std::vector<double> turns_of(const Rotary& rotary, std::int32_t last) {
   const auto turn = [&](std::size_t place, std::size_t digit) {
     return turns.data() + (place * rotary_radix + digit) * entry;
   };
-  const double ratio = std::pow(rotary.base, -1.0 / half);
-  double angle = 1;
-  for (int i = 0; i < half; ++i, angle *= ratio) {
-    turn(0, 1)[i] = std::cos(angle);
-    turn(0, 1)[half + i] = std::sin(angle);
+  for (int i = 0; i < half; ++i) {
+    turn(0, 1)[i] = std::cos(rotary.frequencies[static_cast<std::size_t>(i)]);
+    turn(0, 1)[half + i] = std::sin(rotary.frequencies[static_cast<std::size_t>(i)]);
   }
   for (std::size_t place = 0; place < places; ++place) {
     if (place > 0) compose(turn(place - 1, rotary_radix - 1), turn(place - 1, 1), half, turn(place, 1));
@@ -70,7 +67,7 @@ void rotate(const Context& ctx, const Rotary& rotary) {
   if (rotary.positions.empty()) return;
   const auto turns = turns_of(rotary, *std::max_element(rotary.positions.begin(), rotary.positions.end()));
   const auto rows = static_cast<std::int64_t>(rotary.positions.size());
-  const Blocks blocks = Blocks::of_rows(rows, static_cast<std::int64_t>(rotary.heads) * rotary.rotary);
+  const Blocks blocks = Blocks::of_rows(rows, 2 * rotary.heads * std::ssize(rotary.frequencies));
   ctx.parallel_for(blocks.count(), [&](std::int64_t i) {
     const std::int64_t row = blocks.begin(i);
     rotary_block({.dtype = rotary.dtype,
@@ -79,7 +76,8 @@ void rotate(const Context& ctx, const Rotary& rotary) {
                   .stride = rotary.stride,
                   .heads = rotary.heads,
                   .d_head = rotary.d_head,
-                  .rotary = rotary.rotary,
+                  .rotary = static_cast<int>(2 * rotary.frequencies.size()),
+                  .scale = rotary.scale,
                   .inverse = rotary.inverse,
                   .positions = rotary.positions.data() + row,
                   .turns = turns.data()});

@@ -42,8 +42,8 @@ void rotate(const RotaryBlock& block) {
       const int count = half - first < most_pairs ? half - first : most_pairs;
       turn(block, block.positions[row], first, count, exact_cosines, exact_sines);
       for (int i = 0; i < count; ++i) {
-        cosines[i] = static_cast<Scalar>(exact_cosines[i]);
-        sines[i] = static_cast<Scalar>(block.inverse ? -exact_sines[i] : exact_sines[i]);
+        cosines[i] = static_cast<Scalar>(block.scale * exact_cosines[i]);
+        sines[i] = static_cast<Scalar>(block.scale * (block.inverse ? -exact_sines[i] : exact_sines[i]));
       }
       T* x = static_cast<T*>(block.data) + row * block.stride + first;
       for (int head = 0; head < block.heads; ++head, x += block.d_head) {

@@ -9,9 +9,27 @@
 namespace rapt {
 namespace {
 
-void check_heads(const char* side, std::int64_t d_model, int heads) {
-  require(heads >= 1 && d_model % heads == 0, "model: {} heads of the {} do not divide d_model {}", heads, side,
-          d_model);
+void check_heads(const char* side, const ModelConfig& c, int heads) {
+  require(heads >= 1, "model: {} heads of the {}", heads, side);
+  require(c.d_head > 0 || c.d_model % heads == 0, "model: {} heads of the {} do not divide d_model {}", heads, side,
+          c.d_model);
+  require(c.d_head_of(heads) <= 1024, "model: heads of {} dimensions; attention takes at most 1024",
+          c.d_head_of(heads));
+}
+
+void check_rotary(const ModelConfig& c) {
+  require(c.rotary_base > 0 && c.rotary_fraction > 0 && c.rotary_fraction <= 1, "model: rotary base {} and fraction {}",
+          c.rotary_base, c.rotary_fraction);
+  const RotaryScaling& scaling = c.rotary_scaling;
+  require(scaling.factor > 0, "model: rotary scaling by {}", scaling.factor);
+  if (scaling.kind == RotaryScaling::Kind::none || scaling.kind == RotaryScaling::Kind::linear) return;
+  require(scaling.original_positions >= 1, "model: rotary scaling of {} original positions",
+          scaling.original_positions);
+  require(scaling.high_frequency_factor > scaling.low_frequency_factor && scaling.low_frequency_factor > 0,
+          "model: rotary scaling between frequency factors {} and {}", scaling.low_frequency_factor,
+          scaling.high_frequency_factor);
+  require(scaling.beta_fast > scaling.beta_slow && scaling.beta_slow > 0, "model: rotary scaling with betas {} and {}",
+          scaling.beta_fast, scaling.beta_slow);
 }
 
 void check_probability(const char* name, float value) {
@@ -65,6 +83,15 @@ void check_attention(const ModelConfig& config, AttentionKind kind) {
 
 }  // namespace
 
+int ModelConfig::kv_heads_of(AttentionKind kind) const {
+  if (kind == AttentionKind::encoder) return encoder_heads;
+  return kind == AttentionKind::decoder && decoder_kv_heads > 0 ? decoder_kv_heads : decoder_heads;
+}
+
+std::int64_t ModelConfig::cache_width() const {
+  return 2 * kv_heads_of(AttentionKind::decoder) * d_head_of(decoder_heads);
+}
+
 int layers_of(const ModelConfig& config, AttentionKind kind) {
   if (kind == AttentionKind::encoder) return config.encoder_layers;
   return kind == AttentionKind::decoder || config.encoder_decoder() ? config.decoder_layers : 0;
@@ -95,26 +122,40 @@ void check(const ModelConfig& c) {
   require(c.shared_embeddings || !c.encoder_decoder() || c.source_vocab >= 1,
           "model: the source vocabulary has {} entries", c.source_vocab);
   require(c.d_model >= 1, "model: d_model is {}", c.d_model);
-  require(c.encoder_layers >= 0 && c.decoder_layers >= 1, "model: {} encoder and {} decoder layers", c.encoder_layers,
-          c.decoder_layers);
-  if (c.encoder_decoder()) {
-    check_heads("encoder", c.d_model, c.encoder_heads);
+  require(c.encoder_layers >= 0 && c.decoder_layers >= 0 && c.encoder_layers + c.decoder_layers >= 1,
+          "model: {} encoder and {} decoder layers", c.encoder_layers, c.decoder_layers);
+  if (!c.decoder_only()) {
+    check_heads("encoder", c, c.encoder_heads);
     require(c.encoder_ff >= 1, "model: encoder feed-forward of width {}", c.encoder_ff);
+  }
+  if (c.encoder_decoder()) {
     require(c.decoder_start >= 0 && c.decoder_start < c.vocab,
             "model: decoder start token {} is not in the vocabulary of {}", c.decoder_start, c.vocab);
   }
-  check_heads("decoder", c.d_model, c.decoder_heads);
-  require(c.decoder_ff >= 1, "model: decoder feed-forward of width {}", c.decoder_ff);
+  if (!c.encoder_only()) {
+    check_heads("decoder", c, c.decoder_heads);
+    const int kv_heads = c.kv_heads_of(AttentionKind::decoder);
+    require(c.decoder_heads % kv_heads == 0, "model: {} key-value heads do not divide the decoder's {} heads", kv_heads,
+            c.decoder_heads);
+    require(c.decoder_ff >= 1, "model: decoder feed-forward of width {}", c.decoder_ff);
+  }
   require(c.max_positions >= 1, "model: {} positions", c.max_positions);
   require(c.norm_epsilon > 0, "model: norm epsilon is {}", c.norm_epsilon);
-  require(c.rotary_base > 0 && c.rotary_fraction > 0 && c.rotary_fraction <= 1, "model: rotary base {} and fraction {}",
-          c.rotary_base, c.rotary_fraction);
-  require(c.positions != Positions::sinusoidal || c.d_model % 2 == 0,
+  check_rotary(c);
+  const bool sinusoids = c.positions == Positions::sinusoidal || c.positions == Positions::sinusoidal_fairseq;
+  require(!sinusoids || (c.d_model % 2 == 0 && (c.d_model > 2 || c.positions == Positions::sinusoidal)),
           "model: sinusoidal positions need an even d_model, not {}", c.d_model);
+  require(c.positions != Positions::relative ||
+              (c.relative_buckets >= 4 && c.relative_max_distance > c.relative_buckets / 2),
+          "model: {} relative buckets for distances up to {}", c.relative_buckets, c.relative_max_distance);
+  require(c.positions != Positions::rotary || c.decoder_only(), "model: rotary positions are for decoders alone");
+  require(c.position_offset >= 0 && c.token_types >= 0, "model: position offset {}, {} token types", c.position_offset,
+          c.token_types);
   check_probability("dropout", c.dropout);
   check_probability("embedding dropout", c.embedding_dropout);
   check_probability("attention dropout", c.attention_dropout);
   check_probability("activation dropout", c.activation_dropout);
+  check_probability("final dropout", c.final_dropout);
   for (const AttentionKind kind : {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross})
     check_attention(c, kind);
 }

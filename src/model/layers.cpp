@@ -14,20 +14,44 @@ std::vector<attention::Span> own_spans(const Sequences& sequences) {
 
 }  // namespace
 
+Var TokenEmbedding::operator()(Context& ctx, std::span<const std::int32_t> ids, std::span<const std::int32_t> positions,
+                               std::span<const std::int32_t> segments_of_tokens) const {
+  const bool rounded = round_scale && ctx.compute == DType::bf16;
+  const double factor = rounded ? static_cast<float>(bf16(static_cast<float>(scale))) : scale;
+  const Var sum = ops::embedding(ctx, ids, table,
+                                 {.scale = factor,
+                                  .positions = positions,
+                                  .fixed_positions = fixed_positions,
+                                  .learned_positions = learned_positions,
+                                  .types = segments_of_tokens,
+                                  .type_table = segments,
+                                  .dropout = norm.weight ? 0 : dropout});
+  return norm.weight ? ops::dropout(ctx, norm(ctx, sum), dropout) : sum;
+}
+
+Var SelfAttention::project(Context& ctx, const Var& x, std::span<const std::int32_t> positions) const {
+  const std::int64_t query_width = static_cast<std::int64_t>(options.heads) * options.d_head;
+  Var projected = query_key_value(ctx, x);
+  if (query_norm.weight) {
+    const ops::HeadsNorm norms[] = {{.heads = options.heads, .norm = query_norm.rms()},
+                                    {.begin = query_width, .heads = options.kv_heads, .norm = key_norm.rms()}};
+    projected = ops::norm_heads(ctx, projected, norms);
+  }
+  if (!rotary.frequencies) return projected;
+  // Queries and keys lie side by side, so their heads turn in one call.
+  return ops::rotary(ctx, projected,
+                     {.heads = options.heads + options.kv_heads,
+                      .d_head = options.d_head,
+                      .frequencies = rotary.frequencies,
+                      .scale = rotary.scale,
+                      .positions = positions});
+}
+
 Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& sequences,
                               std::span<const std::int32_t> positions, SelfAttentionCache* cache) const {
   const std::int64_t query_width = static_cast<std::int64_t>(options.heads) * options.d_head;
   const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
-  Var projected = query_key_value(ctx, x);
-  if (rotary > 0) {
-    // Queries and keys lie side by side, so their heads turn in one call.
-    projected = ops::rotary(ctx, projected,
-                            {.heads = options.heads + options.kv_heads,
-                             .d_head = options.d_head,
-                             .rotary = rotary,
-                             .base = rotary_base,
-                             .positions = positions});
-  }
+  const Var projected = project(ctx, x, positions);
   const ops::HeadColumns q{projected, 0};
   const ops::HeadColumns k{projected, query_width}, v{projected, query_width + key_width};
   if (cache != nullptr && options.linear) {
@@ -52,6 +76,7 @@ Var CrossAttention::operator()(Context& ctx, const Var& x, const Var& projected_
 }
 
 Var FeedForward::operator()(Context& ctx, const Var& x) const {
+  if (gated) return outer(ctx, ops::gated(ctx, activation, inner(ctx, x), dropout));
   if (activation == kernels::Activation::relu && !(dropout > 0)) return outer(ctx, inner.relu(ctx, x));
   return outer(ctx, ops::activation(ctx, activation, inner(ctx, x), dropout));
 }

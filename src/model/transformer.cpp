@@ -1,6 +1,8 @@
 #include "model/transformer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "model/positions.h"
@@ -19,43 +21,90 @@ class Builder {
     return made;
   }
 
-  /// One linear layer.
-  Linear linear(const std::string& name, std::int64_t inputs, std::int64_t outputs) {
-    return {.weight = weight(name + ".weight", {outputs, inputs}), .bias = weight(name + ".bias", {outputs})};
+  /// A linear layer, or several with the same input stacked into one.
+  Linear linear(const std::string& name, std::int64_t inputs, std::int64_t outputs, bool bias = true) {
+    return stacked("", {{name, outputs}}, inputs, bias);
   }
-
-  /// Several linear layers with the same input, stacked into one.
-  Linear stacked(const std::string& prefix, std::initializer_list<const char*> names, std::int64_t inputs,
-                 std::int64_t outputs_each) {
-    const auto count = static_cast<std::int64_t>(names.size());
-    const Linear whole{.weight = std::make_shared<Weight>(Shape{count * outputs_each, inputs}, dtype_),
-                       .bias = std::make_shared<Weight>(Shape{count * outputs_each}, dtype_)};
+  struct Part {
+    std::string name;
+    std::int64_t outputs;
+  };
+  Linear stacked(const std::string& prefix, const std::vector<Part>& parts, std::int64_t inputs, bool bias) {
+    std::int64_t outputs = 0;
+    for (const Part& part : parts) outputs += part.outputs;
+    const Linear whole{.weight = std::make_shared<Weight>(Shape{outputs, inputs}, dtype_),
+                       .bias = bias ? std::make_shared<Weight>(Shape{outputs}, dtype_) : nullptr};
     std::int64_t begin = 0;
-    for (const char* name : names) {
-      list_.push_back({prefix + name + ".weight", whole.weight, begin, begin + outputs_each});
-      list_.push_back({prefix + name + ".bias", whole.bias, begin, begin + outputs_each});
-      begin += outputs_each;
+    for (const Part& part : parts) {
+      list_.push_back({prefix + part.name + ".weight", whole.weight, begin, begin + part.outputs});
+      if (bias) list_.push_back({prefix + part.name + ".bias", whole.bias, begin, begin + part.outputs});
+      begin += part.outputs;
     }
     return whole;
   }
 
-  LayerNorm norm(const std::string& name) {
-    return {.weight = weight(name + ".weight", {config_.d_model}),
-            .bias = weight(name + ".bias", {config_.d_model}),
+  Norm norm(const std::string& name) { return norm(name, config_.norm_kind, config_.d_model); }
+  Norm norm(const std::string& name, NormKind kind, std::int64_t width) {
+    return {.kind = kind,
+            .weight = weight(name + ".weight", {width}),
+            .bias = kind == NormKind::layer ? weight(name + ".bias", {width}) : nullptr,
+            .weight_offset = config_.norm_weight_offset,
             .epsilon = config_.norm_epsilon};
   }
 
-  Residual residual(const std::string& norm_name) {
-    return {.norm = norm(norm_name), .placement = config_.norm, .dropout = config_.dropout};
+  Residual residual(const std::string& prefix) {
+    Residual result{.norm = norm(prefix + "_norm"), .placement = config_.norm, .dropout = config_.dropout};
+    if (config_.norm == NormPlacement::sandwich) result.norm_after = norm(prefix + "_after_norm");
+    return result;
+  }
+
+  /// `side` distinguishes the two stacks where they do not share something.
+  TokenEmbedding embedding(const std::string& side, const WeightPtr& table) {
+    TokenEmbedding result{.table = table,
+                          .scale = config_.scale_embedding ? std::sqrt(static_cast<double>(config_.d_model)) : 1.0,
+                          .round_scale = config_.round_embedding_scale,
+                          .dropout = config_.embedding_dropout};
+    const std::int64_t positions = config_.max_positions + config_.position_offset;
+    if (config_.positions == Positions::learned) {
+      const std::string prefix = config_.encoder_decoder() ? side + "_" : "";
+      result.learned_positions = weight(prefix + "positions.weight", {positions, config_.d_model});
+    } else if (config_.limited_positions()) {
+      const bool fairseq = config_.positions == Positions::sinusoidal_fairseq;
+      if (!sinusoids_.defined()) sinusoids_ = sinusoidal_positions(positions, config_.d_model, dtype_, fairseq);
+      result.fixed_positions = sinusoids_;
+    }
+    if (config_.token_types > 0 && side == "encoder")
+      result.segments = weight("segments.weight", {config_.token_types, config_.d_model});
+    if (config_.embedding_norm) result.norm = norm(side + "_embedding_norm");
+    return result;
+  }
+
+  /// Numbers for distances, which all layers of a stack share (Raffel et al., "T5", 2020, 2.1).
+  void make_relative(AttentionKind kind, int heads) {
+    if (config_.positions != Positions::relative) return;
+    relative_ = weight(std::string(name_of(kind)) + "_relative_positions.weight",
+                       {static_cast<std::int64_t>(config_.relative_buckets), static_cast<std::int64_t>(heads)});
   }
 
   ops::AttentionOptions attention(AttentionKind kind, int layer, int heads) const {
+    const std::int64_t d_head = config_.d_head_of(heads);
     ops::AttentionOptions options{.heads = heads,
-                                  .kv_heads = heads,
-                                  .d_head = static_cast<int>(config_.d_model / heads),
+                                  .kv_heads = config_.kv_heads_of(kind),
+                                  .d_head = static_cast<int>(d_head),
+                                  .scale = config_.attention_scale,
+                                  .soft_cap = config_.attention_soft_cap,
                                   .dropout = config_.attention_dropout,
                                   .kind = kind,
                                   .layer = layer};
+    if (config_.scale_by_inverse_layer) {
+      const double scale = options.scale > 0 ? options.scale : 1 / std::sqrt(static_cast<double>(d_head));
+      options.scale = scale / (layer + 1);
+    }
+    if (kind != AttentionKind::cross) {
+      options.relative_table = relative_;
+      options.relative_max_distance = config_.relative_max_distance;
+      options.relative_bidirectional = kind == AttentionKind::encoder;
+    }
     choose(options, layer_attention(config_, kind, layer));
     return options;
   }
@@ -73,28 +122,42 @@ class Builder {
   }
 
   SelfAttention self_attention(const std::string& prefix, AttentionKind kind, int layer, int heads) {
-    const std::int64_t d = config_.d_model;
-    SelfAttention result{.query_key_value = stacked(prefix, {"query", "key", "value"}, d, d),
-                         .output = linear(prefix + "output", d, d),
-                         .options = attention(kind, layer, heads),
-                         .rotary_base = config_.rotary_base};
+    const ops::AttentionOptions options = attention(kind, layer, heads);
+    const std::int64_t d_head = options.d_head;
+    const std::int64_t width = heads * d_head;
+    const std::int64_t key_width = options.kv_heads * d_head;
+    SelfAttention result{
+        .query_key_value = stacked(prefix, {{"query", width}, {"key", key_width}, {"value", key_width}},
+                                   config_.d_model, config_.query_key_value_bias),
+        .output = linear(prefix + "output", width, config_.d_model, config_.attention_output_bias),
+        .options = options};
+    if (config_.query_key_norm) {
+      result.query_norm = norm(prefix + "query_norm", NormKind::rms, d_head);
+      result.key_norm = norm(prefix + "key_norm", NormKind::rms, d_head);
+    }
     if (config_.positions == Positions::rotary) {
-      result.rotary = static_cast<int>(config_.rotary_fraction * result.options.d_head) / 2 * 2;
+      if (!frequencies_) frequencies_ = std::make_shared<const std::vector<double>>(rotary_frequencies(config_));
+      if (!frequencies_->empty()) result.rotary = {frequencies_, config_.rotary_scaling.attention_factor};
     }
     return result;
   }
 
   CrossAttention cross_attention(const std::string& prefix, int layer) {
-    const std::int64_t d = config_.d_model;
-    return {.query = linear(prefix + "query", d, d),
-            .key_value = stacked(prefix, {"key", "value"}, d, d),
-            .output = linear(prefix + "output", d, d),
-            .options = attention(AttentionKind::cross, layer, config_.decoder_heads)};
+    const ops::AttentionOptions options = attention(AttentionKind::cross, layer, config_.decoder_heads);
+    const std::int64_t width = options.heads * static_cast<std::int64_t>(options.d_head);
+    return {
+        .query = linear(prefix + "query", config_.d_model, width, config_.query_key_value_bias),
+        .key_value = stacked(prefix, {{"key", width}, {"value", width}}, config_.d_model, config_.query_key_value_bias),
+        .output = linear(prefix + "output", width, config_.d_model, config_.attention_output_bias),
+        .options = options};
   }
 
   FeedForward feed_forward(const std::string& prefix, std::int64_t width) {
-    return {.inner = linear(prefix + "inner", config_.d_model, width),
-            .outer = linear(prefix + "outer", width, config_.d_model),
+    const std::vector<Part> parts =
+        config_.gated ? std::vector<Part>{{"gate", width}, {"up", width}} : std::vector<Part>{{"inner", width}};
+    return {.inner = stacked(prefix, parts, config_.d_model, config_.feed_forward_bias),
+            .gated = config_.gated,
+            .outer = linear(prefix + "outer", width, config_.d_model, config_.feed_forward_bias),
             .activation = config_.activation,
             .dropout = config_.activation_dropout};
   }
@@ -103,29 +166,40 @@ class Builder {
     const std::string prefix = "encoder." + std::to_string(i) + ".";
     return {
         .self_attention = self_attention(prefix + "self_attention.", AttentionKind::encoder, i, config_.encoder_heads),
-        .self_attention_residual = residual(prefix + "self_attention_norm"),
+        .self_attention_residual = residual(prefix + "self_attention"),
         .feed_forward = feed_forward(prefix + "feed_forward.", config_.encoder_ff),
-        .feed_forward_residual = residual(prefix + "feed_forward_norm")};
+        .feed_forward_residual = residual(prefix + "feed_forward")};
   }
 
   DecoderLayer decoder_layer(int i) {
     const std::string prefix = "decoder." + std::to_string(i) + ".";
     DecoderLayer layer;
     layer.self_attention = self_attention(prefix + "self_attention.", AttentionKind::decoder, i, config_.decoder_heads);
-    layer.self_attention_residual = residual(prefix + "self_attention_norm");
+    layer.self_attention_residual = residual(prefix + "self_attention");
     if (config_.encoder_decoder()) {
       layer.cross_attention = cross_attention(prefix + "cross_attention.", i);
-      layer.cross_attention_residual = residual(prefix + "cross_attention_norm");
+      layer.cross_attention_residual = residual(prefix + "cross_attention");
     }
     layer.feed_forward = feed_forward(prefix + "feed_forward.", config_.decoder_ff);
-    layer.feed_forward_residual = residual(prefix + "feed_forward_norm");
+    layer.feed_forward_residual = residual(prefix + "feed_forward");
+    layer.parallel = config_.parallel_residual;
     return layer;
+  }
+
+  MaskedLanguageHead masked_language_head() {
+    return {.dense = linear("masked_language.dense", config_.d_model, config_.d_model),
+            .activation = config_.activation,
+            .norm = norm("masked_language.norm")};
   }
 
  private:
   const ModelConfig& config_;
   DType dtype_;
   ParameterList& list_;
+  // What several blocks share.
+  WeightPtr relative_;
+  Tensor sinusoids_;
+  std::shared_ptr<const std::vector<double>> frequencies_;
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> endings) {
@@ -146,12 +220,12 @@ void fill(const Tensor& tensor, Draw&& draw) {
   }
 }
 
-/// The position of each token of `input` within its sequence, counting `earlier` tokens of a cache.
-std::vector<std::int32_t> positions_of(const Sequences& sequences, const DecoderCache* cache) {
+/// The position of each token within its sequence, counting `earlier` tokens of a cache, from `first` on.
+std::vector<std::int32_t> positions_of(const Sequences& sequences, const DecoderCache* cache, int first) {
   std::vector<std::int32_t> positions(static_cast<std::size_t>(sequences.tokens()));
   for (std::int32_t i = 0; i < sequences.count(); ++i) {
-    const auto first = positions.begin() + sequences.begin(i);
-    std::iota(first, first + sequences.length(i), cache != nullptr ? cache->length(i) : 0);
+    const auto begin = positions.begin() + sequences.begin(i);
+    std::iota(begin, begin + sequences.length(i), first + (cache != nullptr ? cache->length(i) : 0));
   }
   return positions;
 }
@@ -172,26 +246,34 @@ Transformer::Transformer(const ModelConfig& config, DType dtype) : config_(confi
   check(config_);
   Builder build(config_, dtype, parameters_);
   const Shape table{config_.vocab, config_.d_model};
+  WeightPtr source, target;
   if (config_.encoder_decoder() && !config_.shared_embeddings) {
-    source_embedding_ = build.weight("source_embedding.weight", {config_.source_vocabulary(), config_.d_model});
-    target_embedding_ = build.weight("target_embedding.weight", table);
+    source = build.weight("source_embedding.weight", {config_.source_vocabulary(), config_.d_model});
+    target = build.weight("target_embedding.weight", table);
   } else {
-    target_embedding_ = build.weight("embedding.weight", table);
-    source_embedding_ = target_embedding_;
+    source = target = build.weight("embedding.weight", table);
   }
-  if (config_.positions == Positions::learned) {
-    learned_positions_ = build.weight("positions.weight", {config_.max_positions, config_.d_model});
-  } else if (config_.positions == Positions::sinusoidal) {
-    sinusoids_ = sinusoidal_positions(config_.max_positions, config_.d_model, dtype);
+  const bool last_norm = config_.norm != NormPlacement::post;
+  if (!config_.decoder_only()) {
+    source_ = build.embedding("encoder", source);
+    build.make_relative(AttentionKind::encoder, config_.encoder_heads);
+    for (int i = 0; i < config_.encoder_layers; ++i) encoder_.push_back(build.encoder_layer(i));
+    if (last_norm) encoder_norm_ = build.norm("encoder_norm");
   }
-  for (int i = 0; i < config_.encoder_layers; ++i) encoder_.push_back(build.encoder_layer(i));
-  for (int i = 0; i < config_.decoder_layers; ++i) decoder_.push_back(build.decoder_layer(i));
-  if (config_.norm == NormPlacement::pre) {
-    if (config_.encoder_decoder()) encoder_norm_ = build.norm("encoder_norm");
-    decoder_norm_ = build.norm("decoder_norm");
+  if (!config_.encoder_only()) {
+    target_ = build.embedding("decoder", target);
+    build.make_relative(AttentionKind::decoder, config_.decoder_heads);
+    for (int i = 0; i < config_.decoder_layers; ++i) decoder_.push_back(build.decoder_layer(i));
+    if (last_norm) decoder_norm_ = build.norm("decoder_norm");
   }
-  output_ = config_.tied_output ? target_embedding_ : build.weight("output.weight", table);
-  if (config_.logits_bias) logits_bias_ = build.weight("output.bias", {config_.vocab});
+  if (config_.heads.masked_language_model) masked_language_ = build.masked_language_head();
+  if (!config_.encoder_only() || config_.heads.masked_language_model) {
+    output_.weight = config_.tied_output ? target : build.weight("output.weight", table);
+    if (config_.logits_bias || config_.heads.masked_language_model)
+      output_.bias = build.weight("output.bias", {config_.vocab});
+  }
+  if (config_.heads.pooler) pooler_ = build.linear("pooler", config_.d_model, config_.d_model);
+  if (config_.heads.next_sentence) next_sentence_ = build.linear("next_sentence", config_.d_model, 2);
 }
 
 void Transformer::initialize(std::uint64_t seed) {
@@ -202,12 +284,13 @@ void Transformer::initialize(std::uint64_t seed) {
     const std::string& name = parameter.name;
     const auto normal = [&](double deviation) { fill(value, [&] { return deviation * random.normal(); }); };
     if (ends_with_any(name, {"norm.weight"})) {
-      fill(value, [] { return 1.0; });
+      fill(value, [&] { return 1.0 - (config_.norm_kind == NormKind::rms ? config_.norm_weight_offset : 0); });
     } else if (value.shape().rank() == 1) {
       fill(value, [] { return 0.0; });
     } else if (!config_.encoder_decoder()) {
       const bool into_residual = ends_with_any(name, {"attention.output.weight", "feed_forward.outer.weight"});
-      normal(into_residual ? 0.02 / std::sqrt(2.0 * config_.decoder_layers) : 0.02);
+      const int layers = std::max(config_.encoder_layers, config_.decoder_layers);
+      normal(into_residual ? 0.02 / std::sqrt(2.0 * layers) : 0.02);
     } else if (ends_with_any(name, {"embedding.weight", "positions.weight"})) {
       normal(1.0 / std::sqrt(static_cast<double>(config_.d_model)));
       if (config_.pad >= 0 && config_.pad < value.dim(0) && name != "positions.weight") {
@@ -240,47 +323,60 @@ CacheSize Transformer::cache_size() const {
   return size;
 }
 
-Var Transformer::embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,
-                       std::span<const std::int32_t> positions) const {
-  for (std::int32_t i = 0; i < tokens.sequences.count(); ++i) {
-    const std::int32_t length = tokens.sequences.length(i);
-    const std::int32_t last =
-        length > 0 ? positions[static_cast<std::size_t>(tokens.sequences.begin(i) + length - 1)] : 0;
-    require(last < config_.max_positions || config_.positions == Positions::rotary,
-            "a sequence of {} tokens is too long: this model has {} positions", last + 1, config_.max_positions);
+void Transformer::require_positions(const Sequences& sequences, const DecoderCache* cache) const {
+  for (std::int32_t i = 0; config_.limited_positions() && i < sequences.count(); ++i) {
+    const std::int32_t length = sequences.length(i) + (cache != nullptr ? cache->length(i) : 0);
+    require(sequences.length(i) == 0 || length <= config_.max_positions,
+            "a sequence of {} tokens is too long: this model has {} positions", length, config_.max_positions);
   }
-  return ops::embedding(ctx, tokens.ids, table,
-                        {.scale = config_.scale_embedding ? std::sqrt(static_cast<double>(config_.d_model)) : 1.0,
-                         .positions = positions,
-                         .fixed_positions = sinusoids_,
-                         .learned_positions = learned_positions_,
-                         .dropout = config_.embedding_dropout});
 }
 
-Ragged Transformer::encode(Context& ctx, const RaggedTokens& source) const {
-  require(config_.encoder_decoder(), "this model has no encoder");
-  Var x = embed(ctx, source, source_embedding_, positions_of(source.sequences, nullptr));
+Ragged Transformer::encode(Context& ctx, const RaggedTokens& source, std::span<const std::int32_t> segments) const {
+  require(!config_.decoder_only(), "this model has no encoder");
+  require(segments.empty() || (config_.token_types > 0 && segments.size() == source.ids.size()),
+          "{} segments for {} tokens of a model with {} token types", segments.size(), source.ids.size(),
+          config_.token_types);
+  require_positions(source.sequences, nullptr);
+  std::vector<std::int32_t> zeros;
+  if (segments.empty() && config_.token_types > 0) zeros.resize(source.ids.size());
+  const auto positions = positions_of(source.sequences, nullptr, config_.position_offset);
+  Var x = source_(ctx, source.ids, positions, segments.empty() ? zeros : segments);
   for (const EncoderLayer& layer : encoder_) x = layer(ctx, x, source.sequences);
-  if (config_.norm == NormPlacement::pre) x = encoder_norm_(ctx, x);
-  return {x, source.sequences};
+  if (encoder_norm_.weight) x = encoder_norm_(ctx, x);
+  return {ops::dropout(ctx, x, config_.final_dropout), source.sequences};
+}
+
+Tensor Transformer::pool(Context& ctx, const Ragged& hidden) const {
+  require(pooler_.weight != nullptr, "this model has no pooler");
+  const Tensor& values = hidden.values.value();
+  const Tensor first = ctx.allocate({hidden.sequences.count(), values.dim(1)}, values.dtype());
+  const Columns rows = values.columns(0, values.dim(1));
+  auto* to = static_cast<std::byte*>(first.raw_write());
+  for (std::int32_t i = 0; i < hidden.sequences.count(); ++i, to += rows.bytes) {
+    require(hidden.sequences.length(i) > 0, "sequence {} has no first token to pool", i);
+    std::memcpy(to, rows.row(hidden.sequences.begin(i)), rows.bytes);
+  }
+  return ops::activation(ctx, kernels::Activation::tanh, pooler_(ctx, Var(first)), 0).value();
 }
 
 Ragged Transformer::decode(Context& ctx, const RaggedTokens& input, const Ragged* memory, DecoderCache* cache) const {
-  const std::vector<std::int32_t> positions = positions_of(input.sequences, cache);
+  require(!config_.encoder_only(), "this model has no decoder");
+  require_positions(input.sequences, cache);
+  const std::vector<std::int32_t> positions = positions_of(input.sequences, cache, config_.position_offset);
   DecoderLayer::Surroundings around{.sequences = input.sequences, .positions = positions};
   if (config_.encoder_decoder()) {
     around.memory_spans =
         cache != nullptr ? cache->memory_spans(input.sequences) : pair_up(input.sequences, memory->sequences);
   }
-  Var x = embed(ctx, input, target_embedding_, positions);
+  Var x = target_(ctx, input.ids, positions, {});
   for (std::size_t i = 0; i < decoder_.size(); ++i) {
     if (cache != nullptr) around.cache = cache->layer(static_cast<int>(i));
     if (config_.encoder_decoder()) around.projected_memory = projected_memory(ctx, i, memory, cache);
     x = decoder_[i](ctx, x, around);
   }
   if (cache != nullptr) cache->advance(input.sequences);
-  if (config_.norm == NormPlacement::pre) x = decoder_norm_(ctx, x);
-  return {x, input.sequences};
+  if (decoder_norm_.weight) x = decoder_norm_(ctx, x);
+  return {ops::dropout(ctx, x, config_.final_dropout), input.sequences};
 }
 
 Var Transformer::projected_memory(Context& ctx, std::size_t layer, const Ragged* memory, DecoderCache* cache) const {
@@ -295,7 +391,12 @@ Var Transformer::projected_memory(Context& ctx, std::size_t layer, const Ragged*
 }
 
 Var Transformer::project(Context& ctx, const Var& hidden, DType dtype) const {
-  return ops::linear(ctx, hidden, output_, logits_bias_, false, dtype);
+  require(output_.weight != nullptr, "this model has no head that gives logits");
+  Var x = hidden;
+  if (config_.heads.masked_language_model) x = masked_language_(ctx, x);
+  if (config_.scale_output) x = ops::scale(ctx, x, 1 / std::sqrt(static_cast<double>(config_.d_model)));
+  x = ops::linear(ctx, x, output_.weight, output_.bias, false, dtype);
+  return config_.logits_soft_cap > 0 ? ops::soft_cap(ctx, x, config_.logits_soft_cap) : x;
 }
 
 Tensor Transformer::logits(Context& ctx, const Batch& batch) const {
@@ -304,7 +405,8 @@ Tensor Transformer::logits(Context& ctx, const Batch& batch) const {
 
 Var Transformer::forward(Context& ctx, const Batch& batch) const {
   Ragged memory;
-  if (config_.encoder_decoder()) memory = encode(ctx, batch.source);
+  if (!config_.decoder_only()) memory = encode(ctx, batch.source, batch.segments);
+  if (config_.encoder_only()) return project(ctx, memory.values, ctx.compute);
   const Ragged hidden = decode(ctx, batch.input, config_.encoder_decoder() ? &memory : nullptr);
   return project(ctx, hidden.values, ctx.compute);
 }

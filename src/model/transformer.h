@@ -1,4 +1,4 @@
-/// The Transformer ("Attention Is All You Need"): encoder-decoder, or decoder-only.
+/// The Transformer ("Attention Is All You Need"): encoder and decoder, or one of them.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,10 @@ namespace rapt {
 
 /// What one training or scoring step sees.
 struct Batch {
-  RaggedTokens source;                ///< empty for decoder-only models
+  RaggedTokens source;                 ///< what the encoder reads; empty for decoder-only models
+  std::vector<std::int32_t> segments;  ///< of its tokens, where config.token_types > 0; empty: all 0
   RaggedTokens input;                 ///< what the decoder reads: the targets shifted right by one, after decoder_start
-  std::vector<std::int32_t> targets;  ///< what it should say, one for each token of input
+  std::vector<std::int32_t> targets;  ///< what it should say, one for each token of input (of source without decoder)
 
   std::int64_t target_tokens() const { return static_cast<std::int64_t>(targets.size()); }
 };
@@ -36,7 +37,7 @@ class Transformer {
   explicit Transformer(const ModelConfig& config, DType dtype = DType::f32);
 
   /// Matrices uniform in +-sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010), embeddings normal with deviation
-  /// d_model^-1/2 (pad's row zero), biases 0, norms 1. Decoder-only models: normal with deviation 0.02, residual
+  /// d_model^-1/2 (pad's row zero), biases 0, norms 1. Models of one stack: normal with deviation 0.02, residual
   /// projections 0.02 / sqrt(2 layers) (Radford et al. 2019).
   void initialize(std::uint64_t seed);
 
@@ -49,11 +50,14 @@ class Transformer {
 
   /// Summed cross-entropy of a batch. With a tape in the context, run_backward then fills the weights' gradients.
   kernels::CrossEntropySums loss(Context& ctx, const Batch& batch, const LossOptions& options) const;
-  /// Logits of every decoder token: [target tokens, vocab], of type ctx.compute.
+  /// Logits of every decoder token (of every token, without decoder): [target tokens, vocab], of type ctx.compute.
   Tensor logits(Context& ctx, const Batch& batch) const;
 
-  /// The encoder's output ("memory"): [source tokens, d_model].
-  Ragged encode(Context& ctx, const RaggedTokens& source) const;
+  /// The encoder's output ("memory"): [source tokens, d_model]. segments: of each token; empty: all 0.
+  Ragged encode(Context& ctx, const RaggedTokens& source, std::span<const std::int32_t> segments = {}) const;
+  /// tanh(W h + b) of the first token of each sequence (Devlin et al., "BERT", 2019, 3): [sequences, d_model]. Throws
+  /// Error unless the model has a pooler. Not differentiable.
+  Tensor pool(Context& ctx, const Ragged& hidden) const;
   /// The decoder's hidden states for `input`. memory: what encode gave (null when decoder-only); sequence i of the
   /// input attends to sequence i of the memory. A cache, if given, holds the earlier tokens of each sequence and
   /// receives these.
@@ -62,22 +66,21 @@ class Transformer {
   Var project(Context& ctx, const Var& hidden, DType dtype) const;
 
  private:
-  Var embed(Context& ctx, const RaggedTokens& tokens, const WeightPtr& table,
-            std::span<const std::int32_t> positions) const;
+  void require_positions(const Sequences& sequences, const DecoderCache* cache) const;
   Var projected_memory(Context& ctx, std::size_t layer, const Ragged* memory, DecoderCache* cache) const;
   Var forward(Context& ctx, const Batch& batch) const;
 
   ModelConfig config_;
-  WeightPtr source_embedding_;
-  WeightPtr target_embedding_;
-  WeightPtr output_;
-  WeightPtr learned_positions_;
-  WeightPtr logits_bias_;
-  Tensor sinusoids_;
+  TokenEmbedding source_;
+  TokenEmbedding target_;
   std::vector<EncoderLayer> encoder_;
   std::vector<DecoderLayer> decoder_;
-  LayerNorm encoder_norm_;
-  LayerNorm decoder_norm_;
+  Norm encoder_norm_;
+  Norm decoder_norm_;
+  MaskedLanguageHead masked_language_;
+  Linear output_;
+  Linear pooler_;
+  Linear next_sentence_;
   ParameterList parameters_;
 };
 

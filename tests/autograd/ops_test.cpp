@@ -41,6 +41,22 @@ TEST(Gradients, Activations) {
   }
 }
 
+TEST(Gradients, Gated) {
+  for (const auto kind : {kernels::Activation::relu, kernels::Activation::gelu_tanh, kernels::Activation::silu}) {
+    for (const float dropout : {0.0f, 0.4f}) {
+      const Var x = random_input({6, 34}, 4);
+      check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::gated(ctx, kind, x, dropout); });
+    }
+  }
+}
+
+TEST(Gradients, DropoutScaleAndSoftCap) {
+  const Var x = random_input({6, 40}, 5);
+  check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::dropout(ctx, x, 0.3f); });
+  check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::scale(ctx, x, -2.5); });
+  check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::soft_cap(ctx, x, 1.5); });
+}
+
 TEST(Gradients, AddWithDropout) {
   for (const float dropout : {0.0f, 0.3f}) {
     const Var x = random_input({6, 40}, 5);
@@ -55,6 +71,25 @@ TEST(Gradients, LayerNorm) {
   const WeightPtr b = random_weight({19}, 9);
   check_gradients({leaf("x", x), leaf("weight", w), leaf("bias", b)},
                   [&](Context& ctx) { return ops::layer_norm(ctx, x, w, b, 1e-5); });
+}
+
+TEST(Gradients, RmsNorm) {
+  const Var x = random_input({5, 19}, 7);
+  const WeightPtr w = random_weight({19}, 8);
+  check_gradients({leaf("x", x), leaf("weight", w)}, [&](Context& ctx) {
+    return ops::rms_norm(ctx, x, {.weight = w, .weight_offset = 1, .epsilon = 1e-3});
+  });
+}
+
+TEST(Gradients, NormOfHeadsLeavesTheOthersAlone) {
+  const Var x = random_input({5, 2 * 6 + 6 + 6}, 7);
+  const WeightPtr q = random_weight({6}, 8);
+  const WeightPtr k = random_weight({6}, 9);
+  check_gradients({leaf("x", x), leaf("query weight", q), leaf("key weight", k)}, [&](Context& ctx) {
+    const ops::HeadsNorm parts[] = {{.heads = 2, .norm = {.weight = q}},
+                                    {.begin = 12, .heads = 1, .norm = {.weight = k}}};
+    return ops::norm_heads(ctx, x, parts);
+  });
 }
 
 TEST(Gradients, AddAndNorm) {
@@ -82,10 +117,17 @@ TEST(Gradients, Embedding) {
   const std::vector<std::int32_t> positions{0, 1, 2, 0, 1};
   const WeightPtr table = random_weight({5, 12}, 11);
   const WeightPtr learned = random_weight({4, 12}, 12);
+  const std::vector<std::int32_t> types{0, 1, 1, 0, 1};
+  const WeightPtr type_table = random_weight({2, 12}, 13);
   for (const float dropout : {0.0f, 0.3f}) {
-    check_gradients({leaf("table", table), leaf("positions", learned)}, [&](Context& ctx) {
+    check_gradients({leaf("table", table), leaf("positions", learned), leaf("types", type_table)}, [&](Context& ctx) {
       return ops::embedding(ctx, ids, table,
-                            {.scale = 3.5, .positions = positions, .learned_positions = learned, .dropout = dropout});
+                            {.scale = 3.5,
+                             .positions = positions,
+                             .learned_positions = learned,
+                             .types = types,
+                             .type_table = type_table,
+                             .dropout = dropout});
     });
   }
 }
@@ -108,6 +150,27 @@ TEST(Gradients, AttentionOverFusedProjections) {
   }
 }
 
+TEST(Gradients, AttentionWithRelativePositionsSoftCapAndSharedKeys) {
+  const Var x = random_input({9, (4 + 2 + 2) * 4}, 13);
+  const WeightPtr relative = random_weight({6, 4}, 14);
+  const std::vector<attention::Span> spans{{0, 3, 0, 3}, {3, 6, 3, 6}};
+  for (const bool bidirectional : {false, true}) {
+    check_gradients({leaf("x", x), leaf("relative", relative)}, [&](Context& ctx) {
+      return ops::scaled_dot_product_attention(
+          ctx, {x, 0}, {x, 16}, {x, 24}, spans,
+          {.heads = 4,
+           .kv_heads = 2,
+           .d_head = 4,
+           .scale = 0.7,
+           .soft_cap = 2,
+           .visibility = bidirectional ? attention::Visibility::full() : attention::Visibility::causal(),
+           .relative_table = relative,
+           .relative_max_distance = 5,
+           .relative_bidirectional = bidirectional});
+    });
+  }
+}
+
 TEST(Gradients, CrossAttention) {
   const Var q = random_input({5, 8}, 14);
   const Var memory = random_input({6, 16}, 15);
@@ -119,12 +182,15 @@ TEST(Gradients, CrossAttention) {
 }
 
 TEST(Gradients, Rotary) {
+  const auto frequencies = std::make_shared<const std::vector<double>>(std::vector<double>{1, 0.3, 0.02});
   const std::vector<std::int32_t> positions{0, 1, 5};
   const Var x = random_input({3, 24}, 16);
   check_gradients({leaf("x", x)}, [&](Context& ctx) {
     // The operation takes its input's storage over, so it gets a copy, through a linear layer that is the identity.
     const Var copy = ops::add(ctx, x, Var(Tensor::zeros({3, 24}, DType::f64)), 0);
-    return ops::rotary(ctx, copy, {.begin = 8, .heads = 2, .d_head = 8, .rotary = 6, .positions = positions});
+    return ops::rotary(
+        ctx, copy,
+        {.begin = 8, .heads = 2, .d_head = 8, .frequencies = frequencies, .scale = 1.2, .positions = positions});
   });
 }
 

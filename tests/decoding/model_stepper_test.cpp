@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "decoding/generate.h"
 #include "decoding/translation.h"
 #include "families/checkpoint.h"
 
@@ -20,6 +21,18 @@ using Ids = std::vector<std::int32_t>;
 
 RaggedTokens ragged(const std::vector<Ids>& lists) {
   return RaggedTokens::of(lists);
+}
+
+const std::vector<std::string> language_models{
+    "gpt2-tiny",    "gpt_neox-tiny", "gpt2-scaled-tiny", "gpt_neox-parallel-tiny",
+    "llama-tiny",   "llama3-tiny",   "llama-yarn-tiny",  "llama-linear-tiny",
+    "mistral-tiny", "qwen2-tiny",    "qwen3-tiny",       "gemma2-tiny"};
+
+const std::vector<std::string> translation_models{"marian-tiny", "bart-tiny",     "mbart-tiny", "m2m_100-tiny",
+                                                  "t5-tiny",     "t5-gated-tiny", "mt5-tiny"};
+
+nlohmann::json generation(const std::string& name) {
+  return nlohmann::json::parse(std::ifstream(data + "/" + name + "-generation.json"));
 }
 
 /// The logits of every position of one sequence, without a cache.
@@ -39,7 +52,7 @@ void expect_row(const Tensor& logits, std::int64_t row, const Tensor& expected, 
 }
 
 TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
-  for (const char* name : {"gpt2-tiny", "gpt_neox-tiny"}) {
+  for (const std::string& name : language_models) {
     SCOPED_TRACE(name);
     const auto model = load_model(data + "/" + name);
     Context ctx;
@@ -55,6 +68,32 @@ TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
         expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
       }
       EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
+    }
+  }
+}
+
+/// transformers' greedy search, for prompts of 1 to 20 tokens in one batch.
+TEST(Generation, IsThatOfTransformers) {
+  for (const std::string& name : language_models) {
+    SCOPED_TRACE(name);
+    const auto golden = generation(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    std::vector<Ids> prompts;
+    for (const auto& c : golden["cases"]) prompts.push_back(c["prompt"].get<Ids>());
+    ASSERT_EQ(prompts.size(), 20U);
+    ModelStepper stepper(ctx, *model, {.sequences = 20, .max_hypotheses = 20, .capacity = 32});
+    Ids stop = model->config().more_eos;
+    stop.push_back(model->config().eos);
+    GenerateOptions options;
+    options.sampling.temperature = 0;
+    options.stop = stop;
+    options.max_tokens = 12;
+    const auto texts = generate(ctx, stepper, ragged(prompts), options);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      Ids expected = golden["cases"][i]["greedy"].get<Ids>();
+      if (std::ranges::find(stop, expected.back()) != stop.end()) expected.pop_back();
+      EXPECT_EQ(texts[i].tokens, expected) << "case " << i;
     }
   }
 }
@@ -142,9 +181,9 @@ TEST(ModelStepper, LinearLayersKeepAStateForEachHypothesis) {
 }
 
 /// transformers' greedy and beam search over the same model.
-TEST(Translation, IsThatOfTransformers) {
-  const auto golden = nlohmann::json::parse(std::ifstream(data + "/marian-tiny-generation.json"));
-  const auto model = load_model(data + "/marian-tiny");
+void expect_translations_of_transformers(const std::string& name_of_model) {
+  const auto golden = generation(name_of_model);
+  const auto model = load_model(data + "/" + name_of_model);
   Context ctx;
   std::vector<Ids> sources;
   for (const auto& c : golden["cases"]) sources.push_back(c["source"].get<Ids>());
@@ -165,6 +204,32 @@ TEST(Translation, IsThatOfTransformers) {
       const auto& expected = golden["cases"][i][name];
       EXPECT_EQ(ids, expected["ids"].get<Ids>()) << name << ", case " << i;
       EXPECT_NEAR(best.log_probability, expected["log_probability"].get<double>(), 1e-4) << name << ", case " << i;
+    }
+  }
+}
+
+TEST(Translation, IsThatOfTransformers) {
+  for (const std::string& name : translation_models) {
+    SCOPED_TRACE(name);
+    expect_translations_of_transformers(name);
+  }
+}
+
+/// The decoder token by token against all at once, for sources of different lengths in one batch.
+TEST(Translation, CachedEqualsUncached) {
+  for (const std::string& name : translation_models) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    const std::vector<Ids> sources{{5, 9, 30, 8, 8, 21, model->config().eos}, {7, model->config().eos}};
+    const Ids input{model->config().decoder_start, 12, 4, 4, 33, 9, 17};
+    ModelStepper stepper(ctx, *model, ragged(sources), {.max_hypotheses = 2, .capacity = 8});
+    const Tensor first = uncached(ctx, *model, sources[0], input);
+    const Tensor second = uncached(ctx, *model, sources[1], input);
+    for (std::size_t i = 0; i < input.size(); ++i) {
+      const Tensor logits = stepper.step(ctx, ragged({{input[i]}, {input[i]}}));
+      expect_row(logits, 0, first, static_cast<std::int64_t>(i));
+      expect_row(logits, 1, second, static_cast<std::int64_t>(i));
     }
   }
 }

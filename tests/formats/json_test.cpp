@@ -53,6 +53,17 @@ TEST(Json, C1_SyntaxErrorsNameThePlaceAndTheKey) {
   }
 }
 
+TEST(Json, C1_SaysWhatTheFileIsInstead) {
+  const Scratch scratch;
+  const auto refused = [&](const std::string& text, const std::string& what) {
+    put(scratch / "config.json", text);
+    return refuses([&] { read_json(scratch / "config.json"); }, "config.json: not JSON", what);
+  };
+  EXPECT_TRUE(refused("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"));
+  EXPECT_TRUE(refused("<!doctype html><html>Entry not found</html>", "web page"));
+  EXPECT_TRUE(refused("\x80\x02\x8a\x0a", "pickle"));
+}
+
 TEST(Json, C1_RefusesInvalidUtf8AndNul) {
   for (const std::string_view bytes : {"\xff", "\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80"}) {
     EXPECT_TRUE(refuses([&] { parse(fmt::format("{{\"a\": \"{}\"}}", bytes)); }, "\"a\": not valid JSON"));

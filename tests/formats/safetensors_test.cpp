@@ -180,9 +180,25 @@ TEST_F(SafetensorsFile, K7_SavingOverAMappedFileLeavesTheMappingAlone) {
   for (const auto& [name, tensor] : sample()) expect_same(old.tensors.at(name), tensor);
 }
 
+TEST_F(SafetensorsFile, SaysWhatADirectoryHoldsInPlaceOfWeights) {
+  const auto said = [&](const std::string& name, const std::string& what) {
+    put(scratch_ / name, "x");
+    const bool found = refuses([&] { read_safetensors_directory(scratch_.path()); }, name, what);
+    fs::remove(scratch_ / name);
+    return found;
+  };
+  EXPECT_TRUE(refuses([&] { read_safetensors_directory(scratch_.path()); }, "holds neither"));
+  EXPECT_TRUE(said("pytorch_model.bin", "never runs"));
+  EXPECT_TRUE(said("pytorch_model-00001-of-00002.bin", "never runs"));
+  EXPECT_TRUE(said("adapter_model.safetensors", "merge it"));
+  EXPECT_TRUE(said("tf_model.h5", "TensorFlow"));
+  EXPECT_TRUE(said("model-q8.gguf", "instead of the directory"));
+}
+
 TEST_F(SafetensorsFile, TellsOtherFormatsApart) {
   EXPECT_TRUE(refused(std::string("PK\x03\x04") + std::string(100, '\x01'), "PyTorch archive", "save_file"));
   EXPECT_TRUE(refused("\x80\x02\x8a\x0a and so on and so on", "Python pickle"));
+  EXPECT_TRUE(refused("\x80\x04\x95 and so on and so on", "Python pickle"));
   EXPECT_TRUE(refused("version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer", "git lfs pull"));
   EXPECT_TRUE(refused("\n<!DOCTYPE HTML><title>404</title>", "web page", "fetch the file again"));
   EXPECT_TRUE(refused("<html><body>", "web page"));

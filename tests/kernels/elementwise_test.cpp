@@ -12,7 +12,7 @@ using namespace rapt::testing;
 const Dropout dropout{.probability = 0.1f, .key = {.low = 123, .high = 456}};
 const std::vector<Dropout> dropouts = {{}, dropout, {.probability = 0.5f, .key = {.low = 1, .high = 2}}};
 const std::vector<Activation> activations = {Activation::relu, Activation::gelu, Activation::gelu_tanh,
-                                             Activation::silu};
+                                             Activation::silu, Activation::tanh};
 
 double cdf(double x) {
   return 0.5 * std::erfc(-x / std::sqrt(2.0));
@@ -36,6 +36,8 @@ double value(Activation activation, double x) {
       return x * sigmoid(twice_u(x));
     case Activation::silu:
       return x * sigmoid(x);
+    case Activation::tanh:
+      return std::tanh(x);
   }
   return 0;
 }
@@ -54,6 +56,8 @@ double derivative(Activation activation, double x) {
       const double s = sigmoid(x);
       return s + x * s * sigmoid(-x);
     }
+    case Activation::tanh:
+      return 1 / (std::cosh(x) * std::cosh(x));
   }
   return 0;
 }
@@ -154,6 +158,28 @@ TEST(Elementwise, ActivationsFollowTheirFormulas) {
       expect_close(slope, slopes, roundoff(dtype) + 4 * wide, 12 * wide, name);
     }
   }
+}
+
+TEST(Elementwise, SoftCapBoundsAndItsGradientMatchesDifferences) {
+  const Context ctx;
+  constexpr double cap = 3;
+  for (const DType dtype : floating) {
+    const Tensor x = grid(dtype);
+    Values expected;
+    for (const double v : values_of(x)) expected.push_back(cap * std::tanh(v / cap));
+    soft_cap_forward(ctx, cap, x, x);
+    const double wide = roundoff(accumulator(dtype));
+    expect_close(x, expected, roundoff(dtype) + 8 * wide, 4 * wide);
+  }
+  const Tensor x = random_tensor({5, 70}, DType::f64, 1, 4);
+  const Tensor dy = random_tensor(x.shape(), DType::f64, 2);
+  const Tensor y = Tensor::empty(x.shape(), DType::f64);
+  const Tensor dx = dy.clone();
+  soft_cap_backward(ctx, cap, x, dx, dx);
+  expect_gradient(x, dx, [&] {
+    soft_cap_forward(ctx, cap, x, y);
+    return dot(y, dy);
+  });
 }
 
 TEST(Elementwise, ActivationsPropagateNaN) {

@@ -20,21 +20,29 @@ TEST(Embedding, AddsScaledRowsAndPositions) {
   const Context ctx;
   for (const DType dtype : floating) {
     for (const Shape& shape : shapes) {
-      for (const bool with_positions : {false, true}) {
+      for (const auto& [with_positions, with_types] :
+           {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
         for (const Dropout& drop : {Dropout{}, dropout}) {
           const auto ids = random_ids(shape[0], 11, 1);
           const auto positions = random_ids(shape[0], 7, 2);
           const Tensor table = random_tensor({11, shape[1]}, accumulator(dtype), 3);
           const Tensor position_table = random_tensor({7, shape[1]}, accumulator(dtype), 4);
+          const auto types = random_ids(shape[0], 2, 5);
+          const Tensor type_table = random_tensor({2, shape[1]}, accumulator(dtype), 6);
           const Tensor y = Tensor::empty(shape, dtype);
           Embedding embedding{.ids = ids, .table = table, .scale = 3.5, .dropout = drop, .y = y};
           if (with_positions) {
             embedding.positions = positions;
             embedding.position_table = position_table;
           }
+          if (with_types) {
+            embedding.types = types;
+            embedding.type_table = type_table;
+          }
           embedding_forward(ctx, embedding);
           const Values rows = values_of(table);
           const Values added = values_of(position_table);
+          const Values of_types = values_of(type_table);
           Values expected(static_cast<std::size_t>(shape.count()));
           const auto width = static_cast<std::size_t>(shape[1]);
           for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -42,6 +50,7 @@ TEST(Embedding, AddsScaledRowsAndPositions) {
             const auto position = static_cast<std::size_t>(positions[i / width]);
             expected[i] = 3.5 * rows[id * width + i % width];
             if (with_positions) expected[i] += added[position * width + i % width];
+            if (with_types) expected[i] += of_types[static_cast<std::size_t>(types[i / width]) * width + i % width];
             expected[i] *= dropout_factor(drop, static_cast<std::int64_t>(i));
           }
           const double wide = roundoff(accumulator(dtype));

@@ -1,5 +1,7 @@
 #include "kernels/rotary.h"
 
+#include <map>
+
 #include "kernels/testing.h"
 
 namespace rapt::kernels {
@@ -18,13 +20,22 @@ Tensor random_rows(const Layout& layout, std::size_t rows, DType dtype) {
   return random_tensor({static_cast<std::int64_t>(rows), layout.heads * layout.d_head + layout.gap}, dtype, 1);
 }
 
+/// 10000^(-2i / rotary), kept for as long as the program runs.
+std::span<const double> frequencies_of(int rotary) {
+  static std::map<int, Values> made;
+  Values& frequencies = made[rotary];
+  for (int i = static_cast<int>(frequencies.size()); i < rotary / 2; ++i)
+    frequencies.push_back(std::pow(10000.0, -2.0 * i / rotary));
+  return frequencies;
+}
+
 Rotary rotary_of(const Layout& layout, const Tensor& x, std::span<const std::int32_t> at, bool inverse = false) {
   return {.dtype = x.dtype(),
           .data = x.raw_write(),
           .stride = x.dim(1),
           .heads = layout.heads,
           .d_head = layout.d_head,
-          .rotary = layout.rotary,
+          .frequencies = frequencies_of(layout.rotary),
           .inverse = inverse,
           .positions = at};
 }
@@ -88,6 +99,26 @@ TEST(Rotary, InverseIsTheGradient) {
   });
 }
 
+TEST(Rotary, ScaleMultipliesWhatIsTurnedInBothDirections) {
+  const Context ctx;
+  const Layout layout{3, 8, 4, 5};
+  const Tensor x = random_rows(layout, positions.size(), DType::f64);
+  for (const bool inverse : {false, true}) {
+    const Tensor plain = x.clone();
+    const Tensor scaled = x.clone();
+    rotate(ctx, rotary_of(layout, plain, positions, inverse));
+    Rotary rotary = rotary_of(layout, scaled, positions, inverse);
+    rotary.scale = 1.5;
+    rotate(ctx, rotary);
+    Values expected = values_of(plain);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const std::size_t column = i % static_cast<std::size_t>(x.dim(1));
+      if (column < 24 && column % 8 < 4) expected[i] *= 1.5;
+    }
+    expect_close(scaled, expected, 1e-14, 1e-14);
+  }
+}
+
 TEST(Rotary, ARowDoesNotDependOnItsBatch) {
   const Context ctx;
   const Layout layout{2, 64, 64, 0};
@@ -115,7 +146,7 @@ TEST(Rotary, SameBitsForAnyNumberOfThreads) {
 
 TEST(Rotary, NoRowsAreNoWork) {
   const Context ctx;
-  rotate(ctx, {.stride = 8, .d_head = 8, .rotary = 8, .positions = {}});
+  rotate(ctx, {.stride = 8, .d_head = 8, .frequencies = frequencies_of(8), .positions = {}});
 }
 
 TEST(Rotary, WrongLayoutsAreErrors) {
@@ -125,19 +156,16 @@ TEST(Rotary, WrongLayoutsAreErrors) {
   const std::vector<std::int32_t> good = {0, 1};
   const std::vector<std::int32_t> bad = {0, -1};
   Rotary rotary = rotary_of(layout, x, good);
-  rotary.rotary = 7;
-  expect_error("rotary is 7, expected an even number from 2 to d_head = 8", [&] { rotate(ctx, rotary); });
-  rotary.rotary = 10;
-  expect_error("rotary is 10", [&] { rotate(ctx, rotary); });
+  rotary.frequencies = {};
+  expect_error("0 frequencies, expected 1 to half of d_head = 8", [&] { rotate(ctx, rotary); });
+  rotary.frequencies = frequencies_of(10);
+  expect_error("5 frequencies", [&] { rotate(ctx, rotary); });
   rotary = rotary_of(layout, x, good);
   rotary.heads = 3;
   expect_error("rows of 16 elements hold no 3 heads of 8", [&] { rotate(ctx, rotary); });
   rotary = rotary_of(layout, x, good);
   rotary.dtype = DType::f16;
   expect_error("data holds f16", [&] { rotate(ctx, rotary); });
-  rotary = rotary_of(layout, x, good);
-  rotary.base = 0;
-  expect_error("base is 0", [&] { rotate(ctx, rotary); });
   expect_error("positions[1] is negative", [&] { rotate(ctx, rotary_of(layout, x, bad)); });
 }
 
