@@ -6,14 +6,20 @@ Writes into tests/data/text/
   ugly.json          what ugly lines are made of, and the checksum of all of them
   patterns.json      regular expressions of pre-tokenizers, and checksums of what Oniguruma cuts with them
   pipeline/NAME/     tokenizer.json and tokenizer_config.json
+  sentencepiece.json the same for directories with a SentencePiece model alone (pipeline/spm-*)
   pipeline.json      ids of special tokens, checksums of ids and of decoded texts by blocks of lines, some lines in full
+
+The trainers of the tokenizers library break ties at random, so that every run writes other tokenizers, and results to match.
 
 usage: script/goldens/tokenizer.py
 """
 
+import contextlib
+import io
 import json
 import logging
 import random
+import re
 import tempfile
 import warnings
 import zlib
@@ -305,6 +311,77 @@ STYLES = {"gpt2": gpt2, "llama3": llama3, "qwen2": qwen2, "o200k": o200k, "smoll
           "exotic": exotic, "word-suffixes": words_and_suffixes}
 
 
+SPM_STYLES = {
+    "spm-llama": ("tokenizer.model", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True}),
+    "spm-t5": ("spiece.model", {"tokenizer_class": "T5Tokenizer", "extra_ids": 3}),
+    "spm-xlm-roberta": ("sentencepiece.bpe.model", {"tokenizer_class": "XLMRobertaTokenizerFast"}),
+}
+
+
+def spm_model(name):
+    import sentencepiece
+    options = {"model_type": "unigram", "vocab_size": 200, "normalization_rule_tsv": "rules.tsv", "hard_vocab_limit": False}
+    if name == "spm-llama":
+        options = {"model_type": "bpe", "vocab_size": 460, "byte_fallback": True, "normalization_rule_name": "identity",
+                   "remove_extra_whitespaces": False}
+    if name == "spm-t5":
+        options.update(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):  # the model keeps the file's name
+        Path("rules.tsv").write_text(RULES)
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(training_text()[:1500]), model_writer=model, minloglevel=3,
+                                                 num_threads=1, character_coverage=1.0, **options)
+    return model.getvalue()
+
+
+def spm_golden(name, lines):
+    """SentencePiece's own ids, numbered as transformers numbers them; special tokens in a text are taken out first."""
+    import sentencepiece
+    file, config = SPM_STYLES[name]
+    directory = OUTPUT / "pipeline" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    model = spm_model(name)
+    (directory / file).write_bytes(model)
+    (directory / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    size = len(processor)
+    special = {"spm-llama": {"<s>": 1, "</s>": 2, "<unk>": 0},
+               "spm-t5": {"<pad>": 0, "</s>": 1, "<unk>": 2, **{f"<extra_id_{i}>": size + 2 - i for i in range(3)}},
+               "spm-xlm-roberta": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": size + 1}}[name]
+    cut = re.compile("(" + "|".join(map(re.escape, special)) + ")")
+
+    def number(token):
+        if name != "spm-xlm-roberta":
+            return token
+        return 3 if token == 0 else token + 1
+
+    def encode(line):
+        ids = []
+        if name == "spm-xlm-roberta":
+            line = re.sub(r"[^\S\x1c-\x1f]*<mask>", "<mask>", line)  # Python's white space, but not Unicode's
+        for part in cut.split(line):
+            if part in special:
+                ids.append(special[part])
+            elif part:
+                ids += [number(token) for token in processor.encode(part)]
+        return {"spm-llama": [1, *ids], "spm-t5": [*ids, 1], "spm-xlm-roberta": [0, *ids, 2]}[name]
+
+    def decode(ids):
+        """The pieces without special tokens, joined by SentencePiece."""
+        own = [token for token in ids if token not in special.values()]
+        return processor.decode([token - 1 for token in own] if name == "spm-xlm-roberta" else own)
+
+    encoded = [encode(line) for line in lines]
+    decoded = [decode(ids) for ids in encoded]
+    plain = [line for line in training_text()[:200] if line == " ".join(line.split())]
+    from transformers import AutoTokenizer
+    peer = AutoTokenizer.from_pretrained(directory)
+    same = sum(peer(line)["input_ids"] == encode(line) for line in plain)
+    print(f"{name}: {len(model)} bytes, transformers ({type(peer).__name__}) gives the same ids for {same} of {len(plain)} plain lines")
+    return {"ids": checksums([" ".join(map(str, ids)) for ids in encoded]), "decoded": checksums(decoded),
+            "lines": [{"ids": encoded[i], "decoded": decoded[i]} for i in range(FULL_LINES)]}
+
+
 def save(name, value):
     path = OUTPUT / name
     members = ",\n".join(f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(member, ensure_ascii=False)}" for key, member in value.items())
@@ -361,6 +438,7 @@ def main():
         result[name] = golden(directory, lines)
         print(f"{name}: {(directory / 'tokenizer.json').stat().st_size} bytes, {result[name]['size']} pieces")
     save("pipeline.json", result)
+    save("sentencepiece.json", {name: spm_golden(name, lines) for name in SPM_STYLES})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include "text/character_tokenizer.h"
 #include "text/marian_tokenizer.h"
 #include "text/pipeline_tokenizer.h"
+#include "text/sentencepiece_tokenizer.h"
 
 namespace rapt {
 namespace {
@@ -49,8 +50,11 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory
     if (tokenizer == nullptr) tokenizer = CharacterTokenizer::read(directory);
     return tokenizer;
   }
-  fail("{} has no tokenizer that rapt knows: neither source.spm, target.spm and vocab.json, nor tokenizer.json",
-       directory.string());
+  if (SentencePieceTokenizer::is_in(directory)) return SentencePieceTokenizer::read(directory);
+  fail(
+      "{} has no tokenizer that rapt knows: neither tokenizer.json nor a SentencePiece model (source.spm, "
+      "tokenizer.model, spiece.model, sentencepiece.bpe.model)",
+      directory.string());
 }
 
 }  // namespace rapt
