@@ -256,6 +256,20 @@ std::string to_lower_each(std::string_view text) {
   return result;
 }
 
+std::string to_upper(std::string_view text) {
+  constexpr char32_t sharp_s = 0xDF;
+  std::string result;
+  result.reserve(text.size());
+  for (const char32_t code_point : to_code_points(text)) {
+    if (code_point == sharp_s) {
+      result += "SS";
+    } else {
+      append_utf8(result, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code_point))));
+    }
+  }
+  return result;
+}
+
 std::string normalize(std::string_view text, NormalizationForm form) {
   if (is_ascii(text)) return std::string(text);
   const bool compose = form == NormalizationForm::nfc || form == NormalizationForm::nfkc;

@@ -49,6 +49,8 @@ std::string_view strip(std::string_view text);
 std::string to_lower(std::string_view text);
 /// Full lower case of each character for itself: every capital sigma becomes the same letter.
 std::string to_lower_each(std::string_view text);
+/// Upper case of each character for itself: Unicode's simple mapping, and SS for sharp s.
+std::string to_upper(std::string_view text);
 
 enum class NormalizationForm { nfc, nfd, nfkc, nfkd };
 
