@@ -1,7 +1,9 @@
 #include "cli/generate.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,25 +28,32 @@ struct Options {
   decoding::SamplingOptions sampling;
 };
 
-/// Prints a text as it grows, whole characters only.
-class Stream {
+/// Prints the text that follows a prompt as it grows. The prompt's tokens are decoded with it, because what a token
+/// stands for depends on whether it is the first.
+class Continuation {
  public:
-  explicit Stream(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  Continuation(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt)
+      : stream_(tokenizer.stream()), prompt_left_(tokenizer.decode(prompt).size()) {
+    for (const std::int32_t token : prompt) add(token);
+  }
 
-  void add(std::int32_t token) {
-    tokens_.push_back(token);
-    const std::string text = tokenizer_.decode(tokens_);
-    const std::size_t whole = std::min(first_invalid_utf8(text), text.size());
-    if (whole <= printed_) return;
-    cli::print(std::string_view(text).substr(printed_, whole - printed_));
-    cli::flush();
-    printed_ = whole;
+  void add(std::int32_t token) { show(stream_->add(token)); }
+  void finish() {
+    show(stream_->finish());
+    cli::print("\n");
   }
 
  private:
-  const Tokenizer& tokenizer_;
-  std::vector<std::int32_t> tokens_;
-  std::size_t printed_ = 0;
+  void show(std::string_view text) {
+    const std::size_t of_prompt = std::min(text.size(), prompt_left_);
+    prompt_left_ -= of_prompt;
+    if (of_prompt == text.size()) return;
+    cli::print(text.substr(of_prompt));
+    cli::flush();
+  }
+
+  std::unique_ptr<TextStream> stream_;
+  std::size_t prompt_left_;  // bytes
 };
 
 void run(const Options& options) {
@@ -69,17 +78,20 @@ void run(const Options& options) {
   if (tokenizer->special().eos) generate.stop.push_back(*tokenizer->special().eos);
 
   // One text is shown while it is written; several would get mixed up.
-  Stream stream(*tokenizer);
+  Continuation continuation(*tokenizer, prompt);
   if (options.samples == 1) cli::print(options.prompt);
   const auto texts =
       decoding::generate(ctx, stepper, RaggedTokens::of(prompts), generate, [&](std::int32_t, std::int32_t token) {
-        if (options.samples == 1) stream.add(token);
+        if (options.samples == 1) continuation.add(token);
         return true;
       });
   for (std::size_t i = 0; options.samples > 1 && i < texts.size(); ++i) {
-    cli::print(fmt::format("{}{}{}\n", i > 0 ? "---\n" : "", options.prompt, tokenizer->decode(texts[i].tokens)));
+    cli::print((i > 0 ? "---\n" : "") + options.prompt);
+    Continuation whole(*tokenizer, prompt);
+    for (const std::int32_t token : texts[i].tokens) whole.add(token);
+    whole.finish();
   }
-  if (options.samples == 1) cli::print("\n");
+  if (options.samples == 1) continuation.finish();
   cli::flush();
   const std::int64_t written = static_cast<std::int64_t>(texts.front().tokens.size());
   if (texts.front().finish == decoding::Finish::length && written < options.max_tokens) {

@@ -80,6 +80,17 @@ void check_config(const std::filesystem::path& directory) {
   require_understood(config, kClasses);
 }
 
+/// Every piece is certain at once.
+class CharacterStream final : public TextStream {
+ public:
+  explicit CharacterStream(const CharacterTokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  std::string add(std::int32_t id) override { return tokenizer_.decode({&id, 1}); }
+  std::string finish() override { return ""; }
+
+ private:
+  const CharacterTokenizer& tokenizer_;
+};
+
 }  // namespace
 
 CharacterTokenizer::CharacterTokenizer(std::vector<std::string> pieces) : pieces_(std::move(pieces)) {
@@ -114,7 +125,7 @@ std::unique_ptr<CharacterTokenizer> CharacterTokenizer::read(const std::filesyst
   return std::unique_ptr<CharacterTokenizer>(new CharacterTokenizer(std::move(pieces)));
 }
 
-std::vector<std::int32_t> CharacterTokenizer::encode(std::string_view text) const {
+std::vector<std::int32_t> CharacterTokenizer::encode(std::string_view text, const EncodeOptions&) const {
   require_utf8(text, "the text to encode");
   std::vector<std::int32_t> ids;
   ids.reserve(text.size());
@@ -135,6 +146,10 @@ std::string CharacterTokenizer::decode(std::span<const std::int32_t> ids) const 
   text.reserve(ids.size());
   for (const std::int32_t id : ids) text += piece(id);
   return text;
+}
+
+std::unique_ptr<TextStream> CharacterTokenizer::stream() const {
+  return std::make_unique<CharacterStream>(*this);
 }
 
 std::map<std::string, std::string> CharacterTokenizer::files() const {

@@ -26,8 +26,9 @@ class CharacterTokenizer final : public Tokenizer {
   /// kind of tokenizer, naming what differs.
   static std::unique_ptr<CharacterTokenizer> read(const std::filesystem::path& directory);
 
-  std::vector<std::int32_t> encode(std::string_view text) const override;
+  std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
+  std::unique_ptr<TextStream> stream() const override;
   const std::vector<std::string>& pieces() const override { return pieces_; }
   const SpecialTokens& special() const override { return special_; }
   DisplayPiece display(std::int32_t id) const override { return {.text = piece(id)}; }

@@ -13,6 +13,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "formats/printable.h"
+#include "text/clean_up.h"
 #include "text/replace.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_files.h"
@@ -174,15 +175,6 @@ class SpecialTokenSearch {
   std::array<std::size_t, 3> next_{};
 };
 
-/// transformers' clean_up_tokenization: English punctuation and contractions lose the space before them.
-std::string clean_up_spaces(std::string text) {
-  static constexpr std::pair<std::string_view, std::string_view> rules[] = {
-      {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
-      {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto& [from, to] : rules) text = replace_all(text, from, to);
-  return text;
-}
-
 }  // namespace
 
 /// What both languages share.
@@ -274,7 +266,7 @@ void MarianTokenizer::append_ids(std::string_view segment, std::vector<std::int3
   for (const std::string& piece : language_->spm->encode(segment)) append(piece);
 }
 
-std::vector<std::int32_t> MarianTokenizer::encode(std::string_view text) const {
+std::vector<std::int32_t> MarianTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   require_utf8(text, "the text to encode");
   const MarianFiles& files = common_->files;
   const SpecialTokens& tokens = common_->special;
@@ -287,7 +279,7 @@ std::vector<std::int32_t> MarianTokenizer::encode(std::string_view text) const {
     position = match->position + match->length;
   }
   append_ids(text.substr(position), ids);
-  ids.push_back(*tokens.eos);
+  if (options.special_tokens) ids.push_back(*tokens.eos);
   return ids;
 }
 

@@ -61,7 +61,7 @@ class MarianTokenizer final : public Tokenizer {
   static std::unique_ptr<MarianTokenizer> separate(std::string source_spm, std::string target_spm,
                                                    const MarianOptions& options = {});
 
-  std::vector<std::int32_t> encode(std::string_view text) const override;
+  std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
   const std::vector<std::string>& pieces() const override;
   const SpecialTokens& special() const override;

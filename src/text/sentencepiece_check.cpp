@@ -1,10 +1,10 @@
 #include "text/sentencepiece_check.h"
 
 #include <cstdint>
-#include <cstring>
 #include <optional>
 
 #include "core/error.h"
+#include "text/pipeline/charsmap.h"
 
 namespace rapt {
 namespace {
@@ -66,46 +66,6 @@ class Fields {
   std::string_view rest_;
   const std::string& file_;
 };
-
-/// A unit of a double-array trie as the library darts-clone lays it out.
-struct TrieUnit {
-  std::uint32_t bits;
-
-  bool is_value() const { return bits >> 31 != 0; }
-  std::uint32_t value() const { return bits & 0x7FFFFFFFu; }
-  bool has_value() const { return (bits >> 8 & 1) != 0; }
-  std::uint32_t offset() const { return (bits >> 10) << ((bits & 0x200u) >> 6); }
-};
-
-std::uint32_t word_at(std::string_view bytes, std::size_t index) {
-  std::uint32_t word;
-  std::memcpy(&word, bytes.data() + index * sizeof word, sizeof word);
-  return word;
-}
-
-/// Whether every step through a trie stays inside, and every value it holds is the start of a text in `replacements`.
-bool is_sound(std::string_view trie, std::string_view replacements) {
-  constexpr std::uint32_t any_byte = 0xFF;
-  const std::size_t units = trie.size() / sizeof(std::uint32_t);
-  if (units == 0 || replacements.empty() || replacements.back() != '\0') return false;
-  for (std::size_t i = 0; i < units; ++i) {
-    const TrieUnit unit{word_at(trie, i)};
-    if (unit.is_value() && i > 0) continue;  // the root is followed whatever it is
-    const std::uint32_t next = static_cast<std::uint32_t>(i) ^ unit.offset();
-    if ((next | any_byte) >= units) return false;
-    if (unit.has_value() && TrieUnit{word_at(trie, next)}.value() >= replacements.size()) return false;
-  }
-  return true;
-}
-
-/// Rules of normalisation: the size of a trie in bytes, the trie, and the texts it points to, each ended by a NUL.
-bool is_sound_charsmap(std::string_view charsmap) {
-  if (charsmap.empty()) return true;
-  if (charsmap.size() < sizeof(std::uint32_t)) return false;
-  const std::uint32_t trie_size = word_at(charsmap, 0);
-  charsmap.remove_prefix(sizeof trie_size);
-  return trie_size <= charsmap.size() && is_sound(charsmap.substr(0, trie_size), charsmap.substr(trie_size));
-}
 
 }  // namespace
 

@@ -4,8 +4,32 @@
 #include "formats/file.h"
 #include "text/character_tokenizer.h"
 #include "text/marian_tokenizer.h"
+#include "text/pipeline_tokenizer.h"
+#include "text/sentencepiece_tokenizer.h"
 
 namespace rapt {
+namespace {
+
+/// Collects the tokens and decodes them together.
+class WholeText final : public TextStream {
+ public:
+  explicit WholeText(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  std::string add(std::int32_t id) override {
+    ids_.push_back(id);
+    return "";
+  }
+  std::string finish() override { return tokenizer_.decode(ids_); }
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::vector<std::int32_t> ids_;
+};
+
+}  // namespace
+
+std::unique_ptr<TextStream> Tokenizer::stream() const {
+  return std::make_unique<WholeText>(*this);
+}
 
 void Tokenizer::write(const std::filesystem::path& directory) const {
   for (const auto& [name, contents] : files()) write_file_durably(directory / name, contents);
@@ -21,9 +45,16 @@ const std::string& Tokenizer::piece(std::int32_t id) const {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
   if (std::filesystem::exists(directory / "source.spm")) return MarianTokenizer::read(directory);
-  if (std::filesystem::exists(directory / "tokenizer.json")) return CharacterTokenizer::read(directory);
-  fail("{} has no tokenizer that rapt knows: neither source.spm, target.spm and vocab.json, nor tokenizer.json",
-       directory.string());
+  if (std::filesystem::exists(directory / "tokenizer.json")) {
+    std::unique_ptr<Tokenizer> tokenizer = PipelineTokenizer::read(directory);
+    if (tokenizer == nullptr) tokenizer = CharacterTokenizer::read(directory);
+    return tokenizer;
+  }
+  if (SentencePieceTokenizer::is_in(directory)) return SentencePieceTokenizer::read(directory);
+  fail(
+      "{} has no tokenizer that rapt knows: neither tokenizer.json nor a SentencePiece model (source.spm, "
+      "tokenizer.model, spiece.model, sentencepiece.bpe.model)",
+      directory.string());
 }
 
 }  // namespace rapt

@@ -30,16 +30,34 @@ struct DisplayPiece {
   bool special = false;      ///< stands for no text; `text` is the token's name
 };
 
+struct EncodeOptions {
+  bool special_tokens = true;  ///< those that models of this kind expect around a whole text
+};
+
+/// Text that comes token by token. Must not outlive its tokenizer.
+class TextStream {
+ public:
+  virtual ~TextStream() = default;
+
+  /// Takes the next token; gives the text that nothing which follows can change: whole characters, maybe none. Throws
+  /// Error for an id that is not in the vocabulary.
+  virtual std::string add(std::int32_t id) = 0;
+  /// The rest of the text. What add() and finish() give, joined, is what decode() gives for all tokens.
+  virtual std::string finish() = 0;
+};
+
 /// What turns text into token ids and back. Immutable, so that threads may share it.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// The ids of a text, with the special tokens that models of this kind expect around a whole text. Throws Error
+  /// The ids of a text. Special tokens that the text spells out become tokens whatever the options say. Throws Error
   /// unless `text` is valid UTF-8, or where the tokenizer cannot express it.
-  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  virtual std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
   /// The text of some ids, special tokens left out. Throws Error for an id that is not in the vocabulary.
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
+  /// The same one by one. A tokenizer that cannot tell what is certain gives all of the text at the end.
+  virtual std::unique_ptr<TextStream> stream() const;
   /// The vocabulary: pieces as the tokenizer's files spell them, by id. Empty where no piece has the id.
   virtual const std::vector<std::string>& pieces() const = 0;
   virtual const SpecialTokens& special() const = 0;
@@ -61,8 +79,8 @@ class Tokenizer {
   const std::string& piece(std::int32_t id) const;
 };
 
-/// Reads the tokenizer of a Hugging Face model directory: a MarianTokenizer if source.spm is there, a
-/// CharacterTokenizer if only tokenizer.json is. Throws Error for any other kind, naming what is not supported.
+/// Reads the tokenizer of a Hugging Face model directory: a MarianTokenizer if source.spm is there, what tokenizer.json
+/// describes if that is, else a SentencePieceTokenizer. Throws Error for what rapt does not support, naming it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory);
 
 }  // namespace rapt

@@ -67,7 +67,7 @@ std::string error_with(const std::string& pointer, const nlohmann::json& value) 
   nlohmann::json json = nlohmann::json::parse(test::read_bytes(test::kData / "character" / "tokenizer.json"));
   json[nlohmann::json::json_pointer(pointer)] = value;
   test::write_bytes(directory.path() / "tokenizer.json", json.dump());
-  return test::error_of([&] { load_tokenizer(directory.path()); });
+  return test::error_of([&] { CharacterTokenizer::read(directory.path()); });
 }
 
 TEST(CharacterTokenizer, RefusesOtherKindsOfTokenizersByName) {

@@ -1,0 +1,238 @@
+#include "text/sentencepiece_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/error.h"
+#include "formats/file.h"
+#include "formats/printable.h"
+#include "text/tokenizer_files.h"
+#include "text/unicode.h"
+#include "text/utf8.h"
+
+namespace rapt {
+namespace {
+
+constexpr std::size_t kMaxModelBytes = std::size_t{1} << 28;
+constexpr std::int64_t kMaxExtraIds = 10'000;
+constexpr const char* kModelNames[] = {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"};
+constexpr std::string_view kOtherFiles[] = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+
+/// Keys of tokenizer_config.json that change nothing for single texts.
+constexpr std::string_view kIrrelevant =
+    "additional_special_tokens_with_lengths auto_map backend chat_template cls_token is_local legacy local_files_only "
+    "max_length model_input_names model_max_length name_or_path padding_side processor_class sep_token "
+    "special_tokens_map_file spaces_between_special_tokens tokenizer_file truncation_side use_default_system_prompt "
+    "use_fast "
+    "vocab_file";
+
+/// SentencePiece's own way back: the mark of a word is a space; the one that was put before a text goes, and all at the
+/// beginning where the model removes spaces that it takes for too many.
+DecoderFactory make_decoder(const SentencePieceModel& model) {
+  const bool removes_extra_spaces = model.encode("a  a") == model.encode("a a");
+  const OrderedJson strip{
+      {"type", "Strip"}, {"content", " "}, {"start", removes_extra_spaces ? 1 << 20 : 1}, {"stop", 0}};
+  const OrderedJson steps{{{"type", "Replace"}, {"pattern", {{"String", kWordMark}}}, {"content", " "}},
+                          {{"type", "ByteFallback"}},
+                          {{"type", "Fuse"}},
+                          strip};
+  const OrderedJson json{{"type", "Sequence"}, {"decoders", steps}};
+  return read_decoder(JsonObject::parse(json.dump(), "the decoder of SentencePiece models"));
+}
+
+std::string model_name(const std::filesystem::path& directory) {
+  for (const char* name : kModelNames) {
+    if (std::filesystem::exists(directory / name)) return name;
+  }
+  return "";
+}
+
+}  // namespace
+
+class SentencePieceTokenizer::Stream final : public TextStream {
+ public:
+  explicit Stream(const SentencePieceTokenizer& tokenizer) : tokenizer_(tokenizer), decoder_(tokenizer.decoder_()) {}
+  std::string add(std::int32_t id) override {
+    std::string text;
+    const std::string& piece = tokenizer_.piece(id);
+    if (!tokenizer_.is_special(id)) decoder_->add(piece, text);
+    return text;
+  }
+  std::string finish() override {
+    std::string text;
+    decoder_->finish(text);
+    return text;
+  }
+
+ private:
+  const SentencePieceTokenizer& tokenizer_;
+  std::unique_ptr<PieceDecoder> decoder_;
+};
+
+bool SentencePieceTokenizer::is_in(const std::filesystem::path& directory) {
+  return !model_name(directory).empty();
+}
+
+std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::filesystem::path& directory) {
+  constexpr std::pair<std::string_view, Numbering> classes[] = {{"LlamaTokenizer", Numbering::llama},
+                                                                {"GemmaTokenizer", Numbering::llama},
+                                                                {"T5Tokenizer", Numbering::t5},
+                                                                {"XLMRobertaTokenizer", Numbering::xlm_roberta}};
+  std::unique_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer);
+  const std::string name = model_name(directory);
+  std::string serialized = read_file(directory / name, kMaxModelBytes);
+  tokenizer->files_[name] = serialized;
+  for (const std::string_view file : kOtherFiles) {
+    if (std::filesystem::exists(directory / file))
+      tokenizer->files_.emplace(file, read_file(directory / file, kMaxModelBytes));
+  }
+  tokenizer->model_ = std::make_unique<SentencePieceModel>(std::move(serialized), (directory / name).string());
+
+  const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
+  const JsonObject map = read_json_if_there(directory / "special_tokens_map.json");
+  std::string class_name = config.find_text("tokenizer_class").value_or("");
+  if (class_name.ends_with("Fast")) class_name.resize(class_name.size() - 4);
+  const auto* known = std::ranges::find(classes, class_name, &std::pair<std::string_view, Numbering>::first);
+  if (known == std::end(classes)) {
+    config.refuse("tokenizer_class",
+                  "LlamaTokenizer, GemmaTokenizer, T5Tokenizer or XLMRobertaTokenizer, as there is no tokenizer.json");
+  }
+  tokenizer->numbering_ = known->second;
+  tokenizer->decoder_ = make_decoder(*tokenizer->model_);
+  tokenizer->number_pieces(tokenizer->model_->pieces(),
+                           config.find_integer("extra_ids", {.min = 0, .max = kMaxExtraIds}).value_or(100));
+  tokenizer->add_tokens(config, map);
+
+  const bool llama = tokenizer->numbering_ == Numbering::llama;
+  const bool xlm_roberta = tokenizer->numbering_ == Numbering::xlm_roberta;
+  if (config.find_boolean("add_bos_token").value_or(llama || xlm_roberta))
+    tokenizer->surroundings_.before = {*tokenizer->special_.bos};
+  if (config.find_boolean("add_eos_token").value_or(!llama))
+    tokenizer->surroundings_.after = {*tokenizer->special_.eos};
+  constexpr std::string_view unsupported[] = {"clean_up_tokenization_spaces", "split_special_tokens",
+                                              "sp_model_kwargs"};
+  require_empty(config, unsupported);
+  if (!config.find_boolean("add_prefix_space").value_or(true)) config.refuse("add_prefix_space", "true");
+  config.require_all_read(split_words(kIrrelevant));
+  return tokenizer;
+}
+
+/// Puts the model's pieces where its class has them.
+void SentencePieceTokenizer::number_pieces(std::vector<std::string> of_model, std::int64_t extra_ids) {
+  if (numbering_ == Numbering::xlm_roberta) {
+    constexpr std::size_t of_own = 3;  // the model's <unk>, <s> and </s> make room for fairseq's four
+    require(of_model.size() > of_own, "the SentencePiece model has {} pieces, too few for XLM-RoBERTa",
+            of_model.size());
+    pieces_ = {"<s>", "<pad>", "</s>", "<unk>"};
+    pieces_.insert(pieces_.end(), of_model.begin() + of_own, of_model.end());
+    pieces_.emplace_back("<mask>");
+  } else {
+    pieces_ = std::move(of_model);
+    if (numbering_ == Numbering::t5) {
+      for (std::int64_t i = extra_ids - 1; i >= 0; --i) pieces_.push_back(fmt::format("<extra_id_{}>", i));
+    }
+  }
+  for (const std::string& piece : pieces_) ids_.emplace(piece, static_cast<std::int32_t>(&piece - pieces_.data()));
+}
+
+std::int32_t SentencePieceTokenizer::id_of(const std::string& piece) const {
+  const auto found = ids_.find(piece);
+  return found == ids_.end() ? -1 : found->second;
+}
+
+/// Special tokens, and tokens that tokenizer_config.json adds with their ids.
+void SentencePieceTokenizer::add_tokens(const JsonObject& config, const JsonObject& map) {
+  std::map<std::int32_t, AddedToken> tokens;
+  const auto add_special = [&](const std::string& name) {
+    const std::int32_t id = id_of(name);
+    if (id >= 0) tokens.try_emplace(id, AddedToken{.content = name, .normalized = false, .special = true});
+    return id;
+  };
+  if (const auto added = config.find_object("added_tokens_decoder")) {
+    for (const std::string& key : added->keys()) {
+      const AddedToken token = read_added_token(added->object(key));
+      const std::int32_t id =
+          id_of(token.content) >= 0 ? id_of(token.content) : static_cast<std::int32_t>(pieces_.size());
+      if (key != std::to_string(id)) added->refuse(key, fmt::format("the id {} for this token", id));
+      if (id == static_cast<std::int32_t>(pieces_.size())) {
+        ids_.emplace(token.content, id);
+        pieces_.push_back(token.content);
+      }
+      tokens[id] = token;
+    }
+  }
+  const auto special = [&](std::string_view key, const char* usual) -> std::optional<std::int32_t> {
+    const bool given = config.has(key) || map.has(key);
+    const std::string name = find_special_token(config, key).value_or(find_special_token(map, key).value_or(usual));
+    if (name.empty()) return std::nullopt;
+    const std::int32_t id = add_special(name);
+    if (id < 0 && given) config.refuse(key, "a piece of the SentencePiece model or an added token");
+    return id < 0 ? std::nullopt : std::optional(id);
+  };
+  special_ = {.pad = special("pad_token", numbering_ == Numbering::llama ? "" : "<pad>"),
+              .eos = special("eos_token", "</s>"),
+              .bos = special("bos_token", numbering_ == Numbering::t5 ? "" : "<s>"),
+              .unk = special("unk_token", "<unk>")};
+  require(special_.unk && special_.eos && (special_.bos || numbering_ == Numbering::t5),
+          "the SentencePiece model lacks one of the tokens for unknown pieces, the beginning and the end of a text");
+  if (config.value("mask_token").is_object()) {
+    const AddedToken mask = read_added_token(config.object("mask_token"), {.normalized = false, .special = true});
+    if (const std::int32_t id = id_of(mask.content); id >= 0) tokens[id] = mask;
+  } else if (numbering_ == Numbering::xlm_roberta) {
+    tokens.try_emplace(id_of("<mask>"),
+                       AddedToken{.content = "<mask>", .lstrip = true, .normalized = false, .special = true});
+  }
+  for (const std::string_view key : {"additional_special_tokens", "extra_special_tokens"}) {
+    for (const std::string& name : config.find_texts(key).value_or(std::vector<std::string>{})) {
+      if (add_special(name) < 0) config.refuse(key, "pieces of the SentencePiece model or added tokens");
+    }
+  }
+  if (numbering_ == Numbering::t5) {
+    for (const std::string& piece : pieces_) {
+      if (piece.starts_with("<extra_id_")) add_special(piece);
+    }
+  }
+  added_ = AddedTokens(std::move(tokens), nullptr);
+}
+
+std::vector<std::int32_t> SentencePieceTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  require_utf8(text, "the text to encode");
+  std::vector<std::int32_t> ids;
+  if (options.special_tokens) ids = surroundings_.before;
+  for (const Segment& segment : added_.split_given(text)) {
+    if (segment.token >= 0) {
+      ids.push_back(segment.token);
+      continue;
+    }
+    for (const std::string& piece : model_->encode(segment.text)) {
+      const std::int32_t id = id_of(piece);
+      ids.push_back(id < 0 ? *special_.unk : id);
+    }
+  }
+  if (options.special_tokens) ids.insert(ids.end(), surroundings_.after.begin(), surroundings_.after.end());
+  return ids;
+}
+
+std::unique_ptr<TextStream> SentencePieceTokenizer::stream() const {
+  return std::make_unique<Stream>(*this);
+}
+
+std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids) const {
+  Stream stream(*this);
+  std::string text;
+  for (const std::int32_t id : ids) text += stream.add(id);
+  return text += stream.finish();
+}
+
+DisplayPiece SentencePieceTokenizer::display(std::int32_t id) const {
+  std::string_view text = piece(id);
+  if (is_special(id)) return {.text = std::string(text), .special = true};
+  const bool starts_word = text.starts_with(kWordMark);
+  if (starts_word) text.remove_prefix(kWordMark.size());
+  return {.text = std::string(text), .starts_word = starts_word};
+}
+
+}  // namespace rapt

@@ -1,0 +1,60 @@
+#include "fuzz/targets.h"
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "text/chat_template.h"
+#include "text/pipeline_tokenizer.h"
+#include "text/utf8.h"
+
+namespace rapt::fuzz {
+namespace {
+
+std::pair<std::string_view, std::string_view> split_at_nul(std::string_view input) {
+  const std::size_t end = std::min(input.find('\0'), input.size());
+  return {input.substr(0, end), input.substr(std::min(end + 1, input.size()))};
+}
+
+/// Not gtest's, which the fuzzers do not link.
+void demand(bool condition) {
+  if (!condition) __builtin_trap();
+}
+
+}  // namespace
+
+void tokenizer_json(std::string_view input) {
+  const auto [json, text] = split_at_nul(input);
+  try {
+    const auto tokenizer = PipelineTokenizer::of_files({{"tokenizer.json", std::string(json)}});
+    if (tokenizer == nullptr) return;
+    const std::vector<std::int32_t> ids = tokenizer->encode(replace_invalid_utf8(text));
+    for (const std::int32_t id : ids) demand(id >= 0 && id < tokenizer->vocab_size());
+    const auto stream = tokenizer->stream();
+    std::string streamed;
+    for (const std::int32_t id : ids) {
+      const std::string part = stream->add(id);
+      demand(first_invalid_utf8(part) == std::string::npos);
+      streamed += part;
+      tokenizer->display(id);
+    }
+    demand(streamed + stream->finish() == tokenizer->decode(ids));
+  } catch (const Error&) {
+  }
+}
+
+void chat_template(std::string_view input) {
+  const auto [source, content] = split_at_nul(input);
+  try {
+    const ChatTemplate chat(source, "template");
+    const nlohmann::ordered_json message{{"role", "user"}, {"content", replace_invalid_utf8(content)}};
+    const std::string text = chat.render({{"messages", {message, message}}, {"tools", {{{"name", "f"}}}}}, std::tm{});
+    demand(first_invalid_utf8(text) == std::string::npos);
+  } catch (const Error&) {
+  }
+}
+
+}  // namespace rapt::fuzz

@@ -1,0 +1,292 @@
+// Hostile tokenizer files and texts.  T1 to T5: numbers of the list of tests in docs/design.md, section 8.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "core/random.h"
+#include "text/helpers.h"
+#include "text/pipeline_tokenizer.h"
+#include "text/utf8.h"
+
+namespace rapt {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+using Json = nlohmann::json;
+using test::contains;
+
+constexpr std::size_t kMegabyte = std::size_t{1} << 20;
+constexpr double kTimeLimit = 60;  // a second or two; quadratic time would be hours
+
+const std::vector<std::string> kStyles{
+    "gpt2",       "llama3",       "qwen2",       "o200k",         "smollm2", "deepseek",
+    "roberta",    "clip",         "llama2",      "gemma",         "albert",  "metaspace-first",
+    "bert-cased", "bert-uncased", "xlm-roberta", "unigram-bytes", "exotic",  "word-suffixes"};
+
+std::unique_ptr<Tokenizer> load(const std::string& style) {
+  return load_tokenizer(test::kData / "pipeline" / style);
+}
+
+Json json_of(const std::string& style) {
+  return Json::parse(test::read_bytes(test::kData / "pipeline" / style / "tokenizer.json"));
+}
+
+std::unique_ptr<PipelineTokenizer> of_json(const Json& json, const std::string& config = "{}") {
+  return PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}, {"tokenizer_config.json", config}});
+}
+
+/// What is wrong with a tokenizer.json that was changed.
+std::string error_with(const std::string& style, const std::function<void(Json&)>& change) {
+  Json json = json_of(style);
+  change(json);
+  return test::error_of([&] { of_json(json); });
+}
+
+std::string error_with(const std::string& style, const std::string& pointer, const Json& value) {
+  return error_with(style, [&](Json& json) { json[Json::json_pointer(pointer)] = value; });
+}
+
+TEST(PipelineFiles, T1_UnknownExpressionsAreShownAndNeverRun) {
+  const auto error = [](const std::string& regex) {
+    return error_with("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", regex);
+  };
+  EXPECT_EQ(error("(a+)+$"),
+            "tokenizer.json: \"pre_tokenizer.pretokenizers[0].pattern.Regex\": expected a regular expression of a "
+            "tokenizer that rapt knows, found \"(a+)+$\"");
+  EXPECT_TRUE(contains(error(std::string(kMegabyte, '(')), "found \"((("));
+  EXPECT_TRUE(contains(error("(?<=(?<=(?<=a*)*)*)b"), "(?<=(?<=(?<=a*)*)*)b"));
+  EXPECT_TRUE(contains(error("\\p{N}{1,4}"), "\\p{N}{1,4}"));
+  EXPECT_TRUE(contains(error_with("clip", "/normalizer/normalizers/1/pattern/Regex", "(a|a)*"), "(a|a)*"));
+}
+
+TEST(PipelineFiles, T2_MergesAndAddedTokensMustFitTheVocabulary) {
+  EXPECT_TRUE(
+      contains(error_with("gpt2", "/model/merges/0", Json{"a", "nothing"}), "merge 0 needs the piece \"nothing\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/merges/3", "a b c"), "merge 3"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/merges/3", "ab"), "merge 3"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/merges/3", 7), "merge 3 is 7"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/merges/3", Json{"!", "!"}), "needs the piece \"!!\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/merges", Json::object()), "model.merges"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/added_tokens/0/content", ""), "content"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/added_tokens/0/content", std::string(300'000, 'x')), "1024"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/added_tokens/0/id", 5), "has the id 5, but 0"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/added_tokens/0/id", -1), "added_tokens[0].id"));
+  EXPECT_TRUE(contains(error_with("gpt2", [](Json& json) { json["added_tokens"].push_back(json["added_tokens"][0]); }),
+                       "twice"));
+  EXPECT_TRUE(contains(error_with("llama3", "/added_tokens/1/id", 2'000'000'000), "has the id 2000000000"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/vocab", Json::object()), "model.vocab"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/vocab/!", 2'000'000'000), "2000000000"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/vocab/!", 5), "id 5 belongs to two pieces"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/vocab/!", -5), "has the id -5"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/dropout", 0.1), "model.dropout"));
+  EXPECT_TRUE(contains(error_with("llama2", "/model/unk_token", "<nothing>"), "model.unk_token"));
+  EXPECT_TRUE(contains(error_with("albert", "/model/vocab/3", Json{"a"}), "piece 3"));
+  EXPECT_TRUE(contains(error_with("albert", "/model/vocab/3", Json{std::string(300'000, 'x'), -1}), "1024 bytes"));
+  EXPECT_TRUE(contains(error_with("albert", "/model/vocab", Json::array()), "model.vocab"));
+  EXPECT_TRUE(contains(error_with("albert", "/model/unk_id", 5000), "model.unk_id"));
+  EXPECT_TRUE(contains(error_with("bert-cased", "/model/unk_token", "?!"), "model.unk_token"));
+}
+
+TEST(PipelineFiles, T2_TenMillionMergesAreRefused) {
+  std::string json = R"({"model": {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [)";
+  json.reserve(60'000'000);
+  for (int i = 0; i < 9'999'999; ++i) json += "\"a a\",";
+  json += "\"a a\"]}}";
+  EXPECT_TRUE(contains(test::error_of([&] { PipelineTokenizer::of_files({{"tokenizer.json", json}}); }), "values"));
+}
+
+TEST(PipelineFiles, OverlappingAddedTokensTakeTheLongest) {
+  Json json = json_of("gpt2");
+  const auto add = [&](const std::string& content) {
+    Json token = json["added_tokens"][0];
+    token["content"] = content;
+    token["id"] = 330 + json["added_tokens"].size() - 1;
+    json["added_tokens"].push_back(token);
+  };
+  for (const char* content : {"<a", "<a>", "a><", "><b>"}) add(content);
+  const auto tokenizer = of_json(json);
+  EXPECT_EQ(tokenizer->encode("<a><b>"),
+            (Ids{331, tokenizer->encode("<")[0], tokenizer->encode("b")[0], tokenizer->encode(">")[0]}));
+  EXPECT_EQ(tokenizer->encode("<a"), (Ids{330}));
+}
+
+TEST(PipelineFiles, UnknownRulesAreErrorsThatNameThem) {
+  EXPECT_TRUE(contains(error_with("gpt2", "/normalizer", {{"type", "Magic"}}), "\"normalizer.type\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/pre_tokenizer/type", "UnicodeScripts"), "\"pre_tokenizer.type\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/decoder/type", "CTC"), "\"decoder.type\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/post_processor/type", "Magic"), "\"post_processor.type\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/type", "Magic"), "\"model.type\""));
+  EXPECT_TRUE(contains(error_with("gpt2", "/model/surprise", 1), "model.surprise"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/pre_tokenizer/surprise", 1), "pre_tokenizer.surprise"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/added_tokens/0/surprise", 1), "surprise"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/surprise", 1), "surprise"));
+  EXPECT_TRUE(contains(error_with("gpt2", "/version", "2.0"), "version"));
+  EXPECT_TRUE(contains(error_with("llama3", "/pre_tokenizer/pretokenizers/0/behavior", "Sideways"), "behavior"));
+  EXPECT_TRUE(
+      contains(error_with("xlm-roberta", "/pre_tokenizer/pretokenizers/1/prepend_scheme", "last"), "prepend_scheme"));
+  EXPECT_TRUE(contains(error_with("xlm-roberta", "/normalizer/normalizers/0/precompiled_charsmap", "???"), "base64"));
+  EXPECT_TRUE(
+      contains(error_with("xlm-roberta", "/normalizer/normalizers/0/precompiled_charsmap", "////////"), "damaged"));
+  EXPECT_TRUE(contains(error_with("llama2", "/post_processor/special_tokens/<s>/ids/0", 4711), "4711"));
+  EXPECT_TRUE(contains(error_with("llama2", "/post_processor/special_tokens", Json::object()), "special_tokens"));
+  EXPECT_TRUE(contains(error_with("llama2", "/decoder/decoders/3/content", "ab"), "decoder.decoders[3].content"));
+}
+
+TEST(PipelineFiles, TheConfigurationMustAgree) {
+  const auto error = [](const std::string& style, const std::string& config) {
+    return test::error_of([&] { of_json(json_of(style), config); });
+  };
+  EXPECT_TRUE(contains(error("gpt2", R"({"add_prefix_space": true})"), "add_prefix_space"));
+  EXPECT_TRUE(contains(error("bert-cased", R"({"do_lower_case": true})"), "do_lower_case"));
+  EXPECT_TRUE(contains(error("gpt2", R"({"split_special_tokens": true})"), "split_special_tokens"));
+  EXPECT_TRUE(contains(error("gpt2", R"({"surprise": 1})"), "surprise"));
+  EXPECT_TRUE(contains(error("gpt2", R"({"added_tokens_decoder": {"7": {"content": "<|endoftext|>"}}})"),
+                       "has the id 7, but 0"));
+  EXPECT_TRUE(contains(error("gpt2", R"({"added_tokens_decoder": {"x": {"content": "a"}}})"), "found \"x\""));
+  EXPECT_TRUE(contains(error("gpt2", R"({"eos_token": 3})"), "eos_token"));
+}
+
+TEST(PipelineFiles, TheConfigurationAddsTokens) {
+  const auto tokenizer =
+      of_json(json_of("gpt2"), R"({"eos_token": "<eos>", "additional_special_tokens": ["!", "<more>"],
+    "added_tokens_decoder": {"330": {"content": "<x>", "special": false, "normalized": false}}})");
+  EXPECT_EQ(tokenizer->special().eos, 331);
+  EXPECT_EQ(tokenizer->encode("<x><eos><more>!"), (Ids{330, 331, 332, 1}));
+  EXPECT_EQ(tokenizer->decode(Ids{330, 331, 332, 1}), "<x>");
+}
+
+TEST(PipelineTexts, T3_BytesThatAreNotUtf8AreRefused) {
+  const std::vector<std::string> broken{"\x80", "a\xC0\xAF", "\xED\xA0\x80", "\xF0\x9F\x98",
+                                        std::string(kMegabyte, '\xFF')};
+  for (const std::string& style : kStyles) {
+    const auto tokenizer = load(style);
+    for (const std::string& text : broken) {
+      EXPECT_TRUE(contains(test::error_of([&] { tokenizer->encode(text); }), "not valid UTF-8")) << style;
+    }
+  }
+}
+
+TEST(PipelineTexts, T3_ByteTokenizersGiveBackEveryText) {
+  RandomSequence random(3);
+  for (const std::string style : {"gpt2", "llama3", "o200k", "smollm2", "deepseek"}) {
+    const auto tokenizer = load(style);
+    for (int round = 0; round < 300; ++round) {
+      std::string text;
+      for (std::uint64_t i = random.below(60); i > 0; --i) {
+        const auto code_point = static_cast<char32_t>(random.below(0x110000) >> random.below(17));
+        if (code_point < 0xD800 || code_point > 0xDFFF) append_utf8(text, code_point);
+      }
+      ASSERT_EQ(tokenizer->decode(tokenizer->encode(text, {.special_tokens = false})), text) << style;
+    }
+    const std::string odd("\0\uFFFE\uFFFF\U0010FFFF\uFEFF", 15);
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(odd)), odd);
+  }
+}
+
+TEST(PipelineTexts, T4_LongTextsTakeLinearTime) {
+  const auto repeated = [](std::string_view unit, std::size_t bytes = kMegabyte / 8) {
+    std::string text;
+    while (text.size() < bytes) text += unit;
+    return text;
+  };
+  std::string marks;  // of two classes in turn, so that all must be put in order
+  while (marks.size() < kMegabyte / 8) marks += "\u0301\u0327";
+  const std::vector<std::string> texts{repeated("a", kMegabyte),
+                                       repeated("^"),
+                                       repeated(" "),
+                                       repeated("\n"),
+                                       repeated("\n "),
+                                       repeated("A中"),
+                                       repeated("1"),
+                                       marks,
+                                       repeated("שלום"),
+                                       repeated("👨‍👩‍👧"),
+                                       repeated("<s> "),
+                                       repeated("\u2581"),
+                                       repeated("the of a "),
+                                       repeated("<|"),
+                                       repeated(" a' 's"),
+                                       repeated("\ue000")};
+  for (const std::string& style : kStyles) {
+    const auto tokenizer = load(style);
+    for (const std::string& text : texts) {
+      std::string decoded;
+      EXPECT_LT(test::seconds([&] { decoded = tokenizer->decode(tokenizer->encode(text)); }), kTimeLimit)
+          << style << " " << text.substr(0, 12);
+    }
+  }
+  const std::string ten_million(10'000'000, 'a');
+  EXPECT_EQ(load("llama3")->decode(load("llama3")->encode(ten_million)), ten_million);
+}
+
+TEST(PipelineStream, T5_GivesWholeCharactersAndTheTextThatDecodeGives) {
+  RandomSequence random(5);
+  for (const std::string& style : kStyles) {
+    const auto tokenizer = load(style);
+    for (int round = 0; round < 200; ++round) {
+      Ids ids;
+      while (ids.size() < 1 + static_cast<std::size_t>(round) % 40) {
+        const auto id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(tokenizer->vocab_size())));
+        if (!tokenizer->pieces()[static_cast<std::size_t>(id)].empty()) ids.push_back(id);
+      }
+      const auto stream = tokenizer->stream();
+      std::string text;
+      for (const std::int32_t id : ids) {
+        const std::string part = stream->add(id);
+        ASSERT_EQ(first_invalid_utf8(part), std::string::npos) << style;
+        text += part;
+      }
+      text += stream->finish();
+      ASSERT_EQ(text, tokenizer->decode(ids)) << style;
+      ASSERT_EQ(first_invalid_utf8(text), std::string::npos) << style;
+    }
+  }
+}
+
+TEST(PipelineStream, T5_HoldsACharacterBackUntilItIsWhole) {
+  for (const std::string style : {"gpt2", "llama2", "gemma"}) {
+    const auto tokenizer = load(style);
+    const Ids ids = tokenizer->encode("a\U0001F9A9b", {.special_tokens = false});
+    const auto stream = tokenizer->stream();
+    std::vector<std::string> parts;
+    for (const std::int32_t id : ids) parts.push_back(stream->add(id));
+    parts.push_back(stream->finish());
+    EXPECT_EQ(std::ranges::count(parts, ""),
+              static_cast<std::ptrdiff_t>(parts.size()) - (style[0] == 'g' && style[1] == 'p' ? 3 : 2))
+        << style;
+    const Ids cut(ids.begin(), ids.end() - 2);  // the text ends inside of a character
+    EXPECT_EQ(tokenizer->decode(cut).substr(0, 1), "a");
+    EXPECT_TRUE(contains(tokenizer->decode(cut), "\uFFFD")) << style;
+  }
+}
+
+TEST(PipelineStream, T5_GivesTextAsSoonAsItIsCertain) {
+  const auto tokenizer = load("llama3");
+  const auto stream = tokenizer->stream();
+  std::string text;
+  for (const std::int32_t id : tokenizer->encode("the way")) text += stream->add(id);
+  EXPECT_EQ(text, "the way");
+}
+
+TEST(PipelineDisplay, ShowsPiecesAsAPersonReadsThem) {
+  const auto display = [](const std::string& style, std::string_view piece) {
+    const auto tokenizer = load(style);
+    const auto found = std::ranges::find(tokenizer->pieces(), piece);
+    EXPECT_NE(found, tokenizer->pieces().end()) << style << " " << piece;
+    return tokenizer->display(static_cast<std::int32_t>(found - tokenizer->pieces().begin()));
+  };
+  EXPECT_EQ(display("gpt2", "Ġthe").text, "the");
+  EXPECT_TRUE(display("gpt2", "Ġthe").starts_word);
+  EXPECT_EQ(display("gpt2", "Ċ").text, "\n");
+  EXPECT_EQ(display("gpt2", "Ã").text, "\uFFFD");
+  EXPECT_TRUE(display("gpt2", "<|endoftext|>").special);
+  EXPECT_TRUE(display("llama2", "▁the").starts_word);
+  EXPECT_EQ(display("llama2", "▁the").text, "the");
+  EXPECT_TRUE(display("bert-cased", "the").starts_word);
+  EXPECT_FALSE(display("bert-cased", "##e").starts_word);
+  EXPECT_EQ(display("bert-cased", "##e").text, "e");
+}
+
+}  // namespace
+}  // namespace rapt
