@@ -1,0 +1,15 @@
+# The fuzzers of tests/fuzz, with the rooms that read what others wrote: they need clang's libFuzzer, and no oneDNN and OpenMP.
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "RAPT_FUZZ needs clang++: cmake --preset fuzz")
+endif()
+file(GLOB_RECURSE RAPT_FUZZED_SOURCES CONFIGURE_DEPENDS src/text/*.cpp src/formats/*.cpp)
+add_library(rapt_fuzzed STATIC ${RAPT_FUZZED_SOURCES} tests/fuzz/targets.cpp)
+target_include_directories(rapt_fuzzed PUBLIC include src tests)
+target_compile_options(rapt_fuzzed PUBLIC -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+target_link_libraries(rapt_fuzzed PUBLIC ZLIB::ZLIB fmt::fmt nlohmann_json::nlohmann_json ${SENTENCEPIECE_TRAIN_LIBRARY}
+                                         ${SENTENCEPIECE_LIBRARY} ${UTF8PROC_LIBRARY})
+foreach(target tokenizer_json chat_template)
+  add_executable(fuzz_${target} tests/fuzz/${target}.cpp)
+  target_link_libraries(fuzz_${target} PRIVATE rapt_fuzzed)
+  target_link_options(fuzz_${target} PRIVATE -fsanitize=fuzzer,address,undefined)
+endforeach()
