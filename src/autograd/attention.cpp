@@ -63,7 +63,7 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
     attention::Gradients to{.q = gradients.rows(c, q), .k = gradients.rows(c, k), .v = gradients.rows(c, v)};
     Tensor d_relative;
     if (relative_table) {
-      d_relative = c.allocate(relative_table->value().shape(), relative_table->value().dtype());
+      d_relative = c.allocate(relative_table->shape(), relative_table->dtype());
       to.relative = d_relative.raw_write();
     }
     const attention::Outputs saved{.out = rows_of(out.value(), 0), .log_sum_exp = const_cast<void*>(log_sum_exp.raw())};

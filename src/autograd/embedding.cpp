@@ -9,7 +9,7 @@ Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& 
   const auto tokens = static_cast<std::int64_t>(ids.size());
   const WeightPtr& learned = options.learned_positions;
   const Dropout dropout = draw_dropout(ctx, options.dropout);
-  const Var y(ctx.allocate({tokens, table->value().dim(1)}, ctx.compute));
+  const Var y(ctx.allocate({tokens, table->shape()[1]}, ctx.compute));
   kernels::embedding_forward(ctx, {.ids = ids,
                                    .table = table->value(),
                                    .scale = options.scale,

@@ -6,7 +6,7 @@ namespace {
 
 kernels::LayerNorm operands(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias,
                             double epsilon) {
-  const DType statistics = weight->value().dtype();
+  const DType statistics = weight->dtype();
   return {.x = x.value(),
           .z = x.value(),
           .weight = weight->value(),

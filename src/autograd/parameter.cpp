@@ -5,16 +5,34 @@
 
 namespace rapt {
 
+const Tensor& Weight::value() const {
+  const std::lock_guard lock(mutex_);
+  if (!value_.defined()) value_ = source_ ? source_() : Tensor::zeros(shape_, dtype_);
+  return value_;
+}
+
 const kernels::GemmWeight& Weight::matrix() {
+  const bool from_source = source_ && !has_value();
+  if (!from_source) value();
+  const std::lock_guard lock(mutex_);
   if (stale_) {
-    matrix_.set(value_);
+    if (from_source) {
+      matrix_.set(shape_, source_);
+    } else {
+      matrix_.set(value_);
+    }
     stale_ = false;
   }
   return matrix_;
 }
 
+bool Weight::has_value() const {
+  const std::lock_guard lock(mutex_);
+  return value_.defined();
+}
+
 Weight::Slot Weight::gradient_slot() {
-  if (!gradient_.defined()) gradient_ = Tensor::empty(value_.shape(), value_.dtype());
+  if (!gradient_.defined()) gradient_ = Tensor::empty(shape_, dtype_);
   const bool accumulate = has_gradient_;
   has_gradient_ = true;
   return {gradient_, accumulate};
@@ -24,6 +42,12 @@ Tensor Weight::gradient_sum() {
   const Slot slot = gradient_slot();
   if (!slot.accumulate) std::memset(slot.tensor.raw_write(), 0, slot.tensor.bytes());
   return slot.tensor;
+}
+
+Shape Parameter::shape() const {
+  std::vector<std::int64_t> extents(weight->shape().begin(), weight->shape().end());
+  extents[0] = end - begin;
+  return Shape(extents);
 }
 
 std::vector<WeightPtr> distinct_weights(const ParameterList& parameters) {

@@ -1,7 +1,9 @@
 /// Parameters: what is learnt.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -15,9 +17,15 @@ namespace rapt {
 /// of rows (query, key and value projections that are multiplied at once).
 class Weight {
  public:
-  Weight(Shape shape, DType dtype) : value_(Tensor::zeros(shape, dtype)) {}
+  Weight(Shape shape, DType dtype) : shape_(shape), dtype_(dtype) {}
 
-  const Tensor& value() const { return value_; }
+  const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  /// The numbers, kept from the first call on: all zero, unless there is a source.
+  const Tensor& value() const;
+  /// For models that are run and not trained: where the numbers come from, when they are asked for. Products read it to
+  /// pack it and keep the pack alone.
+  void set_source(std::function<Tensor()> source) { source_ = std::move(source); }
   /// Tells that value() has been written to: what was derived from it is stale.
   void changed() { stale_ = true; }
 
@@ -39,7 +47,13 @@ class Weight {
   void clear_gradient() { has_gradient_ = false; }
 
  private:
-  Tensor value_;
+  bool has_value() const;
+
+  Shape shape_;
+  DType dtype_;
+  std::function<Tensor()> source_;
+  mutable std::mutex mutex_;  ///< two contexts may run one model
+  mutable Tensor value_;
   Tensor gradient_;
   bool has_gradient_ = false;
   bool stale_ = true;
@@ -55,6 +69,7 @@ struct Parameter {
   std::int64_t begin = 0;
   std::int64_t end = 0;
 
+  Shape shape() const;
   Tensor value() const { return weight->value().rows(begin, end); }
   /// Undefined until something has flowed back.
   Tensor gradient() const {

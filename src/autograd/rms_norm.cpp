@@ -16,7 +16,7 @@ kernels::RmsNorm operands(Context& ctx, const Tensor& x, const Tensor& y, std::i
           .weight_offset = norm.weight_offset,
           .epsilon = norm.epsilon,
           .y = y,
-          .inverse_rms = ctx.allocate({x.dim(0), groups}, norm.weight->value().dtype())};
+          .inverse_rms = ctx.allocate({x.dim(0), groups}, norm.weight->dtype())};
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ TranslatedSegments translate_segments(const ModelOptions& options, const std::ve
 }
 
 TextScore score_text(const ModelOptions& options, const std::string& file) {
-  const auto model = load_model(options.directory, DType::f32, parse_attention_rules(options.use_attention));
+  const auto model = map_model(options.directory, parse_attention_rules(options.use_attention));
   const ModelConfig& config = model->config();
   require(!config.encoder_decoder(), "{}: a {} model translates; give --source and --reference instead of --text",
           options.directory, config.family);
@@ -67,8 +67,8 @@ TextScore score_text(const ModelOptions& options, const std::string& file) {
   const std::string text = training::read_text(file, {}).text;
   const std::int64_t positions = config.max_positions;
   TextScore result{.context = options.context > 0 ? options.context : positions, .attention = attention_text(config)};
-  require(result.context <= positions || !config.limited_positions(),
-          "--context {}: the model has {} positions", result.context, positions);
+  require(result.context <= positions || !config.limited_positions(), "--context {}: the model has {} positions",
+          result.context, positions);
   result.stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, result.context / 2);
   require(result.stride <= result.context, "--stride {}: it must not exceed the context, {}", result.stride,
           result.context);

@@ -57,7 +57,7 @@ class Continuation {
 };
 
 void run(const Options& options) {
-  const auto model = load_model(options.model, DType::f32, parse_attention_rules(options.use_attention));
+  const auto model = map_model(options.model, parse_attention_rules(options.use_attention));
   require(!model->config().encoder_decoder(), "{}: a {} model translates; use rapt translate", options.model,
           model->config().family);
   const auto tokenizer = load_tokenizer(options.model);

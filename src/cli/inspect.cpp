@@ -59,7 +59,7 @@ std::string cache_text(const Transformer& model) {
 }
 
 void run(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = map_model(options.model);
   const auto tensors = read_safetensors_directory(options.model).tensors;
   std::size_t bytes = 0;
   for (const auto& [name, tensor] : tensors) bytes += tensor.bytes();

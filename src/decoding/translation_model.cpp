@@ -32,7 +32,7 @@ std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis, std::int3
 
 TranslationModel::TranslationModel(const std::filesystem::path& directory, const TranslatorOptions& options)
     : ctx_({.threads = options.threads, .compute = options.precision == Precision::bf16 ? DType::bf16 : DType::f32}),
-      model_(load_model(directory, DType::f32, parse_attention_rules(options.attention))) {
+      model_(map_model(directory, parse_attention_rules(options.attention))) {
   require(model_->config().encoder_decoder(), "{}: a {} model does not translate; use rapt generate",
           directory.string(), model_->config().family);
   tokenizer_ = load_tokenizer(directory);

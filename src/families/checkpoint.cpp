@@ -281,18 +281,50 @@ bool is_row_vector(const Binding& binding) {
 }
 
 Shape stored_shape(const Binding& binding) {
-  auto shape = extents(binding.parameters[0]->value().shape());
+  auto shape = extents(binding.parameters[0]->shape());
   shape[0] *= static_cast<std::int64_t>(binding.parameters.size());
   if (binding.layout == TensorLayout::transposed) std::reverse(shape.begin(), shape.end());
   if (is_row_vector(binding)) shape.insert(shape.begin(), 1);
   return Shape(shape);
 }
 
+/// Rows [begin, end) of a weight, and the tensor of a file that holds them from row `row` on.
+struct Piece {
+  std::int64_t begin, end;
+  Tensor stored;
+  Layout layout;
+  std::int64_t row;
+};
+
+/// A weight in f32 from the pieces it is made of: the mapped file itself where that is possible.
+Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces) {
+  const Piece& first = pieces[0];
+  if (pieces.size() == 1 && first.stored.dtype() == DType::f32 && first.layout.kind == TensorLayout::plain)
+    return first.stored.reshape(shape);
+  const Tensor result = Tensor::empty(shape, DType::f32);
+  Tensor stacked;
+  const void* stacked_of = nullptr;
+  for (const Piece& piece : pieces) {
+    if (stacked_of != piece.stored.raw()) {
+      stacked =
+          piece.layout.to_stacked(piece.stored.dtype() == DType::f32 ? piece.stored : piece.stored.to(DType::f32));
+      stacked_of = piece.stored.raw();
+    }
+    const Tensor from = stacked.rows(piece.row, piece.row + piece.end - piece.begin);
+    std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(),
+                static_cast<std::byte*>(result.rows(piece.begin, piece.end).raw_write()));
+  }
+  return result;
+}
+
+/// Whether a model gets numbers of its own, to be trained, or reads the file when it needs them.
+enum class Filling { copied, mapped };
+
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
-  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file)
-      : model_(model), family_(find_family(model.config().family)), file_(file) {
+  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file, Filling filling)
+      : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
     for (const auto& [name, tensor] : tensors) {
       const std::string renamed = current_name(name);
       require(left_.emplace(renamed, tensor).second, "{}: tensor \"{}\" is there under two names", file, renamed);
@@ -301,6 +333,9 @@ class Filler {
 
   void run() {
     for (const Binding& binding : bind(model_)) fill(binding);
+    for (auto& [weight, pieces] : pieces_) {
+      weight->set_source([shape = weight->shape(), parts = std::move(pieces)] { return assemble(shape, parts); });
+    }
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);
     drop_zero_bias();
@@ -336,7 +371,17 @@ class Filler {
             binding.name, stored.shape().text(), stored_shape(binding).text());
     if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
-    const Tensor stacked = layout.to_stacked(stored.to(binding.parameters[0]->value().dtype()));
+    if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
+      stored_.emplace(binding.parameters[0]->name, stored);
+    if (filling_ == Filling::mapped) {
+      remember(binding, stored, layout);
+    } else {
+      copy(binding, layout.to_stacked(stored.to(binding.parameters[0]->weight->dtype())));
+    }
+    left_.erase(found);
+  }
+
+  static void copy(const Binding& binding, const Tensor& stacked) {
     std::int64_t row = 0;
     for (const Parameter* parameter : binding.parameters) {
       const Tensor to = parameter->value();
@@ -345,21 +390,26 @@ class Filler {
       parameter->weight->changed();
       row += to.dim(0);
     }
-    left_.erase(found);
+  }
+
+  void remember(const Binding& binding, const Tensor& stored, const Layout& layout) {
+    std::int64_t row = 0;
+    for (const Parameter* parameter : binding.parameters) {
+      pieces_[parameter->weight].push_back({parameter->begin, parameter->end, stored, layout, row});
+      row += parameter->end - parameter->begin;
+    }
   }
 
   void drop_copy(std::string_view name, std::string_view parameter_name) {
     const auto found = left_.find(name);
     if (found == left_.end()) return;
-    for (const Parameter& parameter : model_.parameters()) {
-      if (parameter.name != parameter_name) continue;
-      require(same_values(found->second.to(parameter.value().dtype()), parameter.value()),
-              "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
-              "share_encoder_decoder_embeddings that this model was trained with",
-              file_, name);
-      left_.erase(found);
-      return;
-    }
+    const auto repeated = stored_.find(parameter_name);
+    if (repeated == stored_.end()) return;
+    require(same_values(found->second, repeated->second),
+            "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
+            "share_encoder_decoder_embeddings that this model was trained with",
+            file_, name);
+    left_.erase(found);
   }
 
   void drop(std::string_view pattern) {
@@ -376,7 +426,10 @@ class Filler {
   Transformer& model_;
   const Family& family_;
   const std::string& file_;
-  std::map<std::string, Tensor, std::less<>> left_;
+  Filling filling_;
+  std::map<std::string, Tensor, std::less<>> left_;    ///< what nothing has used yet
+  std::map<std::string, Tensor, std::less<>> stored_;  ///< of parameters that are tensors of their own
+  std::map<WeightPtr, std::vector<Piece>> pieces_;     ///< of mapped weights
 };
 
 }  // namespace
@@ -397,15 +450,29 @@ ModelConfig read_config(const std::filesystem::path& directory) {
   return config_of(JsonObject::read(directory / "config.json"));
 }
 
-std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
-                                        const std::vector<AttentionRule>& attention) {
+namespace {
+
+std::unique_ptr<Transformer> read_model(const std::filesystem::path& directory, DType dtype,
+                                        const std::vector<AttentionRule>& attention, Filling filling) {
   ModelConfig config = read_config(directory);
   choose_attention(attention, config);
   const auto tensors = read_safetensors_directory(directory).tensors;
   if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
   auto model = std::make_unique<Transformer>(config, dtype);
-  fill_parameters(*model, tensors, (directory / "model.safetensors").string());
+  Filler(*model, tensors, (directory / "model.safetensors").string(), filling).run();
   return model;
+}
+
+}  // namespace
+
+std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
+                                        const std::vector<AttentionRule>& attention) {
+  return read_model(directory, dtype, attention, Filling::copied);
+}
+
+std::unique_ptr<Transformer> map_model(const std::filesystem::path& directory,
+                                       const std::vector<AttentionRule>& attention) {
+  return read_model(directory, DType::f32, attention, Filling::mapped);
 }
 
 void write_model(const Transformer& model, DirectoryWriter& writer) {
@@ -415,7 +482,7 @@ void write_model(const Transformer& model, DirectoryWriter& writer) {
 }
 
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file) {
-  Filler(model, tensors, file).run();
+  Filler(model, tensors, file, Filling::copied).run();
 }
 
 std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,

@@ -25,6 +25,12 @@ ModelConfig read_config(const std::filesystem::path& directory);
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype = DType::f32,
                                         const std::vector<AttentionRule>& attention = {});
 
+/// The same for a model that is run and not trained: its weights stay in the mapped file, are packed when they are
+/// first multiplied by, and take memory once, in the type computed with. (Embeddings that are stored in 16 bits, and
+/// what has to be transposed, are copied to f32.)
+std::unique_ptr<Transformer> map_model(const std::filesystem::path& directory,
+                                       const std::vector<AttentionRule>& attention = {});
+
 /// Adds config.json, generation_config.json and model.safetensors (f32) to a checkpoint directory.
 void write_model(const Transformer& model, DirectoryWriter& writer);
 

@@ -125,7 +125,7 @@ struct GemmWeight::Packs {
   std::mutex mutex;  // two contexts may share the weights of one model
 
   /// W as the right operand [k, n] of x W^T, or [n, k] of dy W when `gradient`, in the layout that `wanted` asks for.
-  memory get(const Tensor& weight, bool gradient, DType type, const memory::desc& wanted) {
+  memory get(const GemmWeight& source, bool gradient, DType type, const memory::desc& wanted) {
     const std::lock_guard lock(mutex);
     Pack& pack = made[{gradient, type}];
     if (!pack.current || pack.layout != wanted) {
@@ -133,14 +133,15 @@ struct GemmWeight::Packs {
         pack.layout = wanted;
         pack.storage = Tensor::empty({static_cast<std::int64_t>(wanted.get_size())}, DType::u8);
       }
+      const Tensor weight = source.weight();
       const std::int64_t n = weight.dim(0);
       const std::int64_t k = weight.dim(1);
       const memory::desc plain = gradient ? memory::desc({n, k}, memory::data_type::f32, Tag::ab)
                                           : memory::desc({k, n}, memory::data_type::f32, Tag::ba);
-      memory source = wrap(plain, weight.raw());
+      memory unpacked = wrap(plain, weight.raw());
       memory packed = wrap(wanted, pack.storage.raw());
       dnnl::stream stream(engine());
-      dnnl::reorder(source, packed).execute(stream, source, packed);
+      dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
       stream.wait();
       pack.current = true;
     }
@@ -155,16 +156,26 @@ GemmWeight& GemmWeight::operator=(GemmWeight&&) noexcept = default;
 
 void GemmWeight::set(const Tensor& weight) {
   require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape().text());
+  shape_ = weight.shape();
   weight_ = weight;
+  read_ = nullptr;
+  for (auto& [direction, pack] : packs_->made) pack.current = false;
+}
+
+void GemmWeight::set(const Shape& shape, std::function<Tensor()> read) {
+  require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape.text());
+  shape_ = shape;
+  weight_ = Tensor();
+  read_ = std::move(read);
   for (auto& [direction, pack] : packs_->made) pack.current = false;
 }
 
 void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const GemmEpilogue& epilogue,
           const Tensor& y) {
-  const std::int64_t n = weight.weight().dim(0);
-  const std::int64_t k = weight.weight().dim(1);
+  const std::int64_t n = weight.shape()[0];
+  const std::int64_t k = weight.shape()[1];
   require(x.dim(1) == k && y.dim(1) == n && x.dim(0) == y.dim(0), "product of {} and the transpose of {} into {}",
-          x.shape().text(), weight.weight().shape().text(), y.shape().text());
+          x.shape().text(), weight.shape().text(), y.shape().text());
   if (x.dim(0) == 0) return;
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
   const Product product{.m = padded_rows({&x, &y}),
@@ -179,16 +190,16 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
                         .accumulate = epilogue.accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
-  const memory packed = weight.packs().get(weight.weight(), false, x.dtype(), primitive(product).b);
+  const memory packed = weight.packs().get(weight, false, x.dtype(), primitive(product).b);
   run(ctx, product, x.raw(), packed, epilogue.bias.raw(), y.raw_write());
 }
 
 void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight& weight, bool accumulate,
                          const Tensor& dx) {
-  const std::int64_t n = weight.weight().dim(0);
-  const std::int64_t k = weight.weight().dim(1);
+  const std::int64_t n = weight.shape()[0];
+  const std::int64_t k = weight.shape()[1];
   require(dy.dim(1) == n && dx.dim(1) == k && dy.dim(0) == dx.dim(0), "product of {} and {} into {}", dy.shape().text(),
-          weight.weight().shape().text(), dx.shape().text());
+          weight.shape().text(), dx.shape().text());
   if (dy.dim(0) == 0) return;
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
   const Product product{.m = padded_rows({&dy, &dx}),
@@ -203,7 +214,7 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
                         .accumulate = accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
-  const memory packed = weight.packs().get(weight.weight(), true, dy.dtype(), primitive(product).b);
+  const memory packed = weight.packs().get(weight, true, dy.dtype(), primitive(product).b);
   run(ctx, product, dy.raw(), packed, nullptr, dx.raw_write());
 }
 

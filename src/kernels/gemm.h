@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "core/context.h"
@@ -20,13 +21,18 @@ class GemmWeight {
 
   /// W [n, k], f32 or f64; kept by reference. Forgets what was packed.
   void set(const Tensor& weight);
-  const Tensor& weight() const { return weight_; }
+  /// W of this shape in f32, read when it has to be packed, and not kept.
+  void set(const Shape& shape, std::function<Tensor()> read);
+  const Shape& shape() const { return shape_; }
+  Tensor weight() const { return weight_.defined() ? weight_ : read_(); }
 
   struct Packs;
   Packs& packs() const { return *packs_; }
 
  private:
+  Shape shape_;
   Tensor weight_;
+  std::function<Tensor()> read_;
   std::unique_ptr<Packs> packs_;
 };
 

@@ -306,7 +306,7 @@ void Transformer::initialize(std::uint64_t seed) {
 
 std::int64_t Transformer::parameter_count() const {
   std::int64_t count = 0;
-  for (const Parameter& parameter : parameters_) count += parameter.value().count();
+  for (const Parameter& parameter : parameters_) count += parameter.shape().count();
   return count;
 }
 

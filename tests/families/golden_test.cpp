@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "families/checkpoint.h"
 #include "formats/safetensors.h"
@@ -106,6 +110,21 @@ TEST_P(GoldenModel, ComesBackFromItsOwnFilesUnchanged) {
   EXPECT_TRUE(std::ranges::equal(a.values<float>(), b.values<float>()));
 }
 
+TEST_P(GoldenModel, IsTheSameWhenItsFileIsMapped) {
+  const Golden golden(GetParam());
+  const auto copied = load_model(data + "/" + GetParam());
+  const auto mapped = map_model(data + "/" + GetParam());
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    for (const int threads : {1, 2}) {  // another number of threads may want other packs
+      Context ctx({.threads = threads, .compute = compute});
+      const Tensor expected = copied->logits(ctx, golden.batch);
+      const Tensor logits = mapped->logits(ctx, golden.batch);
+      ASSERT_EQ(std::memcmp(logits.raw(), expected.raw(), expected.bytes()), 0);
+    }
+  }
+  EXPECT_EQ(mapped->parameter_count(), copied->parameter_count());
+}
+
 TEST_P(GoldenModel, ConfigIsWrittenAsItWasRead) {
   const ModelConfig config = read_config(data + "/" + GetParam());
   const auto directory = std::filesystem::path(::testing::TempDir()) / (std::string("rapt-config-") + GetParam());
@@ -204,6 +223,171 @@ std::string name_of_instance(const ::testing::TestParamInfo<const char*>& instan
   std::string name = instance.param;
   std::ranges::replace(name, '-', '_');
   return name;
+}
+
+/// binary16 by cutting digits off, and what is left of the number.
+std::uint16_t to_f16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (std::abs(x) < 0x1p-14f) return 0;
+  const std::uint32_t exponent = ((bits >> 23) & 0xffu) - 112;
+  return static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | exponent << 10 | (bits >> 13 & 0x3ffu));
+}
+float cut_to_f16(float x) {
+  return std::abs(x) < 0x1p-14f ? 0 : std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0xffffe000u);
+}
+
+/// A copy of a golden model whose weights are stored in another type, with the f32 numbers that remain of them.
+class StoredIn {
+ public:
+  StoredIn(const std::string& name, DType dtype) : directory_(::testing::TempDir() + "/rapt-" + name + "-stored") {
+    std::filesystem::create_directories(directory_);
+    std::filesystem::copy_file(data + "/" + name + "/config.json", directory_ / "config.json",
+                               std::filesystem::copy_options::overwrite_existing);
+    std::vector<NamedTensor> tensors;
+    for (const auto& [tensor_name, tensor] : read_safetensors_directory(data + "/" + name).tensors) {
+      if (dtype == DType::bf16) {
+        tensors.emplace_back(tensor_name, tensor.to(DType::bf16));
+        values.emplace(tensor_name, tensors.back().second.to(DType::f32));
+        continue;
+      }
+      const Tensor half = Tensor::empty(tensor.shape(), DType::f16);
+      const Tensor cut = Tensor::empty(tensor.shape(), DType::f32);
+      for (std::int64_t i = 0; i < tensor.count(); ++i) {
+        static_cast<std::uint16_t*>(half.raw_write())[i] = to_f16(tensor.data<float>()[i]);
+        cut.write<float>()[i] = cut_to_f16(tensor.data<float>()[i]);
+      }
+      tensors.emplace_back(tensor_name, half);
+      values.emplace(tensor_name, cut);
+    }
+    save_safetensors(directory_ / "model.safetensors", tensors);
+  }
+  ~StoredIn() { std::filesystem::remove_all(directory_); }
+  const std::filesystem::path& directory() const { return directory_; }
+
+  std::map<std::string, Tensor> values;
+
+ private:
+  std::filesystem::path directory_;
+};
+
+TEST(Checkpoint, WeightsOfSixteenBitsAreReadAsTheyAre) {
+  for (const char* name : {"llama-tiny", "gpt2-tiny", "gpt_neox-tiny", "t5-gated-tiny"}) {
+    for (const DType dtype : {DType::f16, DType::bf16}) {
+      SCOPED_TRACE(std::string(name) + " in " + std::string(name_of(dtype)));
+      const StoredIn stored(name, dtype);
+      for (const auto& model : {load_model(stored.directory()), map_model(stored.directory())}) {
+        std::size_t compared = 0;
+        for (const auto& [tensor_name, tensor] : checkpoint_tensors(*model)) {
+          if (!stored.values.contains(tensor_name)) continue;
+          EXPECT_TRUE(std::ranges::equal(tensor.values<float>(), stored.values.at(tensor_name).values<float>()))
+              << tensor_name;
+          ++compared;
+        }
+        EXPECT_EQ(compared, stored.values.size());
+      }
+    }
+  }
+}
+
+/// What config.json says against what a Llama of this repository is, key by key.
+std::string refusal_of(const std::string& name, const nlohmann::ordered_json& changes) {
+  auto config = nlohmann::ordered_json::parse(std::ifstream(data + "/" + name + "/config.json"));
+  if (!changes.is_null()) config.update(changes);
+  const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-refused";
+  std::filesystem::create_directories(directory);
+  write_file_durably(directory / "config.json", config.dump());
+  std::string refusal;
+  try {
+    (void)read_config(directory);
+  } catch (const Error& error) {
+    refusal = error.what();
+  }
+  std::filesystem::remove_all(directory);
+  return refusal;
+}
+
+TEST(Config, C2_WhatRaptCannotComputeIsRefusedByName) {
+  const auto refused = [](const std::string& name, const nlohmann::ordered_json& changes, const std::string& part) {
+    const std::string refusal = refusal_of(name, changes);
+    EXPECT_NE(refusal.find(part), std::string::npos) << changes << ": " << refusal;
+  };
+  const auto rope = [](const char* type) {
+    return nlohmann::ordered_json{{"rope_parameters", {{"rope_type", type}, {"rope_theta", 10000.0}, {"factor", 2.0}}}};
+  };
+  EXPECT_EQ(refusal_of("llama-tiny", {}), "");
+  refused("llama-tiny", rope("dynamic"), "rope_parameters.rope_type\": expected default, linear, llama3 or yarn");
+  refused("llama-tiny", rope("longrope"), "longrope");
+  refused("llama-tiny", rope("llama3"), "low_freq_factor");
+  refused("llama-tiny", {{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}, {"mscale", 0.7}}}}, "mscale");
+  refused("llama-tiny", {{"num_key_value_heads", 3}}, "key-value heads do not divide");
+  refused("llama-tiny", {{"hidden_act", "quick_gelu"}}, "hidden_act");
+  refused("llama-tiny", {{"quantization_config", {{"bits", 4}}}}, "quantization_config");
+  refused("llama-tiny", {{"model_type", "falcon"}}, "not a model that rapt knows");
+  refused("gemma2-tiny", {{"layer_types", {"full_attention"}}}, "2 types, one for each layer");
+  refused("gemma2-tiny", {{"layer_types", {"full_attention", "chunked_attention"}}},
+          "sliding_attention or full_attention");
+  refused("gemma2-tiny", {{"use_bidirectional_attention", true}}, "use_bidirectional_attention");
+  refused("bert-tiny", {{"is_decoder", true}}, "is_decoder");
+  refused("bert-tiny", {{"position_embedding_type", "relative_key"}}, "position_embedding_type");
+  refused("roberta-tiny", {{"hidden_act", "relu"}}, "hidden_act");
+  refused("t5-tiny", {{"feed_forward_proj", "gated-mish"}}, "feed_forward_proj");
+  refused("bart-tiny", {{"normalize_before", true}}, "normalize_before");
+}
+
+/// transformers before version 5 wrote other keys for the same; they mean what the new ones mean.
+TEST(Config, KeysOfEarlierVersionsMeanTheSame) {
+  const auto changed = [](const std::string& name, const std::vector<std::string>& without,
+                          const nlohmann::ordered_json& changes) {
+    auto config = nlohmann::ordered_json::parse(std::ifstream(data + "/" + name + "/config.json"));
+    for (const std::string& key : without) config.erase(key);
+    if (!changes.is_null()) config.update(changes);
+    const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-earlier";
+    std::filesystem::create_directories(directory);
+    write_file_durably(directory / "config.json", config.dump());
+    const std::string text = config_text(read_config(directory));
+    std::filesystem::remove_all(directory);
+    return text;
+  };
+  const auto text = [](const std::string& name) { return config_text(read_config(data + "/" + name)); };
+  EXPECT_EQ(changed("llama3-tiny", {"rope_parameters", "head_dim"},
+                    {{"rope_theta", 10000.0},
+                     {"rope_scaling",
+                      {{"type", "llama3"},
+                       {"factor", 4.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 16}}}}),
+            text("llama3-tiny"));
+  EXPECT_EQ(changed("llama-tiny", {"rope_parameters"}, {{"rope_scaling", nullptr}}), text("llama-tiny"));
+  EXPECT_EQ(changed("gpt_neox-parallel-tiny", {"rope_parameters", "use_parallel_residual"},
+                    {{"rotary_pct", 0.5}, {"rotary_emb_base", 10000}}),
+            text("gpt_neox-parallel-tiny"));
+  EXPECT_EQ(changed("gemma2-tiny", {"layer_types", "rope_parameters"}, {{"hidden_act", "gelu_pytorch_tanh"}}),
+            text("gemma2-tiny"));
+  EXPECT_EQ(changed("qwen2-tiny", {"layer_types"}, {}), text("qwen2-tiny"));
+}
+
+TEST(Checkpoint, NamesOfEarlyBertFilesAreUnderstood) {
+  const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-gamma";
+  std::filesystem::create_directories(directory);
+  std::filesystem::copy_file(data + "/bert-tiny/config.json", directory / "config.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::vector<NamedTensor> renamed;
+  for (const auto& [old_name, tensor] : read_safetensors_directory(data + "/bert-tiny").tensors) {
+    std::string name = old_name;
+    const auto replace = [&](const std::string& from, const std::string& to) {
+      if (name.ends_with(from)) name.replace(name.size() - from.size(), from.size(), to);
+    };
+    replace("LayerNorm.weight", "LayerNorm.gamma");
+    replace("LayerNorm.bias", "LayerNorm.beta");
+    renamed.emplace_back(name, tensor.clone());
+  }
+  save_safetensors(directory / "model.safetensors", renamed);
+  const Golden golden("bert-tiny");
+  Context ctx;
+  const Tensor logits = load_model(directory)->logits(ctx, golden.batch);
+  expect_near(logits, golden.tensors.at("logits"));
+  std::filesystem::remove_all(directory);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenEncoder,
