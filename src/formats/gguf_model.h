@@ -39,8 +39,8 @@ struct GgufVocabulary {
 };
 
 /// Nothing when the file has no vocabulary. Throws Error naming the key when it has no tokens, another number of them
-/// than the embedding has rows or than scores or types, an empty or too long (65,536 bytes) token or one given twice,
-/// scores that are NaN or infinite, or ids of special tokens that are out of range.
+/// than the embedding has rows or than scores or types, a token that is too long (65,536 bytes) or given twice (empty
+/// ones may be), scores that are NaN or infinite, or ids of special tokens that are out of range.
 std::optional<GgufVocabulary> read_vocabulary(const Gguf& file);
 
 }  // namespace rapt

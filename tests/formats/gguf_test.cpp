@@ -437,7 +437,7 @@ TEST(GgufModel, G11_Vocabularies) {
   EXPECT_TRUE(refuses_vocabulary(with_tokens({}), "expected at least one token, found [0]"));
   EXPECT_TRUE(refuses_vocabulary(with_tokens({"a", "b"}), "expected 3, as \"token_embd.weight\" has rows, found [2]"));
   EXPECT_TRUE(refuses_vocabulary(with_tokens({"a", "b", "c", "d"}), "expected 3, as"));
-  EXPECT_TRUE(refuses_vocabulary(with_tokens({"a", "", "c"}), "tokens of 1 to 65536 bytes, found one of 0 (id 1)"));
+  EXPECT_EQ(read_vocabulary(open(with_tokens({"a", "", ""}).text())).value().tokens.size(), 3U);
   EXPECT_TRUE(refuses_vocabulary(with_tokens({"a", "b", std::string(300'000, 'x')}), "found one of 300000 (id 2)"));
   EXPECT_TRUE(refuses_vocabulary(with_tokens({"a", "b", "a"}), "the token \"a\" is given twice, as 0 and 2"));
   EXPECT_TRUE(refuses_vocabulary(with("tokenizer.ggml.bos_token_id", gguf_u32("tokenizer.ggml.bos_token_id", 3)),
