@@ -1,9 +1,11 @@
 #include "cli/inspect.h"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <string>
 
+#include "cli/inspect_gguf.h"
 #include "cli/output.h"
 #include "families/checkpoint.h"
 #include "text/tokenizer.h"
@@ -59,6 +61,9 @@ std::string cache_text(const Transformer& model) {
 }
 
 void run(const Options& options) {
+  if (!std::filesystem::is_directory(options.model)) {
+    return inspect_gguf(options.model, {.tensors = options.tensors, .verify = options.verify});
+  }
   const auto model = map_model(options.model);
   const auto tensors = read_safetensors_directory(options.model).tensors;
   std::size_t bytes = 0;
@@ -88,8 +93,10 @@ void run(const Options& options) {
 
 void add_inspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "show what a model directory holds");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  CLI::App* command = app.add_subcommand("inspect", "show what a model directory or a GGUF file holds");
+  command->add_option("model", options->model, "directory of the model, or a GGUF file")
+      ->required()
+      ->type_name("MODEL");
   command->add_flag("--tensors", options->tensors, "list the tensors");
   command->add_flag("--verify", options->verify, "account for every key and tensor, look for NaN, read the tokenizer");
   command->callback([options] { run(*options); });

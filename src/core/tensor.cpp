@@ -1,21 +1,12 @@
 #include "core/tensor.h"
 
-#include <cmath>
 #include <cstring>
 #include <new>
 
+#include "core/float16.h"
+
 namespace rapt {
 namespace {
-
-float from_f16(std::uint16_t h) {
-  const std::uint32_t sign = (h & 0x8000u) << 16;
-  const std::uint32_t exponent = (h >> 10) & 0x1fu;
-  const std::uint32_t mantissa = h & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-  const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-  return sign != 0 ? -magnitude : magnitude;
-}
 
 template <typename To>
 void convert(const Tensor& source, To* result) {
@@ -37,7 +28,7 @@ void convert(const Tensor& source, To* result) {
     case DType::bf16:
       return each([p = source.data<bf16>()](std::int64_t i) { return static_cast<float>(p[i]); });
     case DType::f16:
-      return each([p = static_cast<const std::uint16_t*>(source.raw())](std::int64_t i) { return from_f16(p[i]); });
+      return each([p = static_cast<const std::uint16_t*>(source.raw())](std::int64_t i) { return float_of_f16(p[i]); });
     default:
       fail("cannot convert a tensor of {}", name_of(source.dtype()));
   }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include "families/common.h"
+#include "families/gguf.h"
 
 namespace rapt {
 namespace {
@@ -105,11 +107,9 @@ std::vector<std::string> attention_texts(const ModelConfig& config, AttentionKin
   return texts;
 }
 
-ModelConfig config_of(const JsonObject& json);
-
 /// Adds what the keys of the family do not say.
 void write_attention(const ModelConfig& config, OrderedJson& json) {
-  const ModelConfig said = config_of(JsonObject::parse(json.dump(), "config.json"));
+  const ModelConfig said = read_config(JsonObject::parse(json.dump(), "config.json"));
   OrderedJson unsaid;
   for (const AttentionKind kind : attention_kinds) {
     std::vector<std::string> texts = attention_texts(config, kind);
@@ -118,25 +118,6 @@ void write_attention(const ModelConfig& config, OrderedJson& json) {
     unsaid[std::string(name_of(kind))] = texts;
   }
   if (!unsaid.empty()) json[std::string(attention_key)] = unsaid;
-}
-
-ModelConfig config_of(const JsonObject& json) {
-  const Family& family = find_family(json.text("model_type"));
-  ModelConfig config = family.defaults;
-  for (const ConfigField& field : family.fields) std::visit(FieldReader{json, field.key, config}, field.member);
-  for (const ConfigConstant& constant : family.constants) {
-    const Json& value = json.value(constant.key);
-    if (!value.is_null() && value != constant.value) json.refuse(constant.key, constant.value.dump());
-  }
-  if (family.read != nullptr) family.read(json, config);
-  read_attention(json, config);
-  json.require_all_read(family.irrelevant);
-  try {
-    check(config);
-  } catch (const Error& error) {
-    fail("{}: {}", json.file(), error.what());
-  }
-  return config;
 }
 
 // ---- tensor names
@@ -446,20 +427,41 @@ const Family& find_family(std::string_view model_type) {
   fail("config.json: \"model_type\": \"{}\" is not a model that rapt knows; it knows {}", model_type, known);
 }
 
-ModelConfig read_config(const std::filesystem::path& directory) {
-  return config_of(JsonObject::read(directory / "config.json"));
+ModelConfig read_config(const JsonObject& json) {
+  const Family& family = find_family(json.text("model_type"));
+  ModelConfig config = family.defaults;
+  for (const ConfigField& field : family.fields) std::visit(FieldReader{json, field.key, config}, field.member);
+  for (const ConfigConstant& constant : family.constants) {
+    const Json& value = json.value(constant.key);
+    if (!value.is_null() && value != constant.value) json.refuse(constant.key, constant.value.dump());
+  }
+  if (family.read != nullptr) family.read(json, config);
+  read_attention(json, config);
+  json.require_all_read(family.irrelevant);
+  try {
+    check(config);
+  } catch (const Error& error) {
+    fail("{}: {}", json.file(), error.what());
+  }
+  return config;
+}
+
+ModelConfig read_config(const std::filesystem::path& model) {
+  if (is_gguf(model)) return gguf_config(read_gguf(model));
+  return read_config(JsonObject::read(model / "config.json"));
 }
 
 namespace {
 
-std::unique_ptr<Transformer> read_model(const std::filesystem::path& directory, DType dtype,
+std::unique_ptr<Transformer> read_model(const std::filesystem::path& path, DType dtype,
                                         const std::vector<AttentionRule>& attention, Filling filling) {
-  ModelConfig config = read_config(directory);
+  const std::optional<Gguf> gguf = is_gguf(path) ? std::optional(read_gguf(path)) : std::nullopt;
+  ModelConfig config = gguf ? gguf_config(*gguf) : read_config(path);
   choose_attention(attention, config);
-  const auto tensors = read_safetensors_directory(directory).tensors;
+  const auto tensors = gguf ? gguf_tensors(*gguf) : read_safetensors_directory(path).tensors;
   if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
   auto model = std::make_unique<Transformer>(config, dtype);
-  Filler(*model, tensors, (directory / "model.safetensors").string(), filling).run();
+  Filler(*model, tensors, (gguf ? path : path / "model.safetensors").string(), filling).run();
   return model;
 }
 

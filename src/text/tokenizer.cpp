@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "formats/file.h"
 #include "text/character_tokenizer.h"
+#include "text/gguf_tokenizer.h"
 #include "text/marian_tokenizer.h"
 #include "text/pipeline_tokenizer.h"
 #include "text/sentencepiece_tokenizer.h"
@@ -44,6 +45,7 @@ const std::string& Tokenizer::piece(std::int32_t id) const {
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
+  if (is_gguf(directory)) return gguf_tokenizer(read_gguf(directory));
   if (std::filesystem::exists(directory / "source.spm")) return MarianTokenizer::read(directory);
   if (std::filesystem::exists(directory / "tokenizer.json")) {
     std::unique_ptr<Tokenizer> tokenizer = PipelineTokenizer::read(directory);

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <cstring>
-#include <ctime>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -242,21 +241,6 @@ std::string header_of_many(std::size_t count, std::size_t bytes_each) {
                    i, bytes_each / 4, i * bytes_each, (i + 1) * bytes_each);
   }
   return header + "}";
-}
-
-/// Seconds of processor time an action may take; sanitizers slow the parser down several times.
-constexpr double time_limit =
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    10;
-#else
-    1;
-#endif
-
-template <typename Action>
-void expect_quick(Action action) {
-  const std::clock_t start = std::clock();
-  action();
-  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, time_limit);
 }
 
 TEST_F(SafetensorsFile, S2_DeepOrLongHeadersAreRefusedQuickly) {

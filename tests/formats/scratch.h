@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -83,6 +84,21 @@ inline testing::AssertionResult refuses_with(const std::function<void()>& action
 template <typename... Parts>
 testing::AssertionResult refuses(const std::function<void()>& action, Parts... parts) {
   return refuses_with(action, {std::string_view(parts)...});
+}
+
+/// Seconds of processor time an action may take; sanitizers slow everything down several times.
+inline constexpr double time_limit =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    10;
+#else
+    1;
+#endif
+
+template <typename Action>
+void expect_quick(Action action) {
+  const std::clock_t start = std::clock();
+  action();
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, time_limit);
 }
 
 /// Runs `action` in a child process, which ends with the status it returns; gives the child's id.

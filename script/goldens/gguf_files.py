@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Golden GGUF files and weights, made by the gguf package (bench/peers/requirements.txt pins the version).
+
+Writes into tests/data/gguf/
+  blocks.gguf         metadata of every type, and a tensor of random blocks for every type that rapt unpacks
+  blocks.safetensors  what the package's dequantize makes of those tensors, f32
+  NAME.gguf           tests/data/NAME as llama.cpp's converter changes it, f32
+
+usage: $(bench/peers/setup) script/goldens/gguf_files.py
+"""
+
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as Type
+from gguf import GGUFValueType as Value
+from safetensors.numpy import load_file, save_file
+
+DATA = Path(__file__).resolve().parents[2] / "tests" / "data"
+OUTPUT = DATA / "gguf"
+
+# For each type, where in a block its half-precision scales are.
+TYPES = {
+    Type.F32: [],
+    Type.F16: [],
+    Type.BF16: [],
+    Type.Q8_0: [0],
+    Type.Q4_0: [0],
+    Type.Q4_1: [0, 2],
+    Type.Q5_0: [0],
+    Type.Q5_1: [0, 2],
+    Type.Q4_K: [0, 2],
+    Type.Q5_K: [0, 2],
+    Type.Q6_K: [208],
+}
+SPECIAL_SCALES = [0.0, -0.0, 6e-8, -65504.0, np.inf]
+
+
+def random_scales(random, count):
+    """Halves of many magnitudes and both signs; the last ones are zeros, subnormal, greatest and infinite."""
+    scales = random.normal(size=count) * 10.0 ** random.integers(-6, 3, size=count)
+    special = SPECIAL_SCALES[: count // 3]
+    scales[count - len(special) :] = special
+    return scales.astype(np.float16)
+
+
+def random_blocks(random, type, elements):
+    """[1, bytes]; every bit pattern but for the scales."""
+    if type == Type.F32:
+        return random.normal(size=(1, elements)).astype(np.float32).view(np.uint8)
+    if type == Type.F16:
+        return random_scales(random, elements).view(np.uint8).reshape(1, -1)
+    block_elements, block_bytes = gguf.GGML_QUANT_SIZES[type]
+    count = elements // block_elements
+    blocks = random.integers(0, 256, size=(count, block_bytes), dtype=np.uint8)
+    for place in TYPES[type]:
+        blocks[:, place : place + 2] = random_scales(random, count).reshape(-1, 1).view(np.uint8)
+    return blocks.reshape(1, -1)
+
+
+def add_metadata(writer):
+    writer.add_key_value("test.u8", 255, Value.UINT8)
+    writer.add_key_value("test.i8", -128, Value.INT8)
+    writer.add_key_value("test.u16", 65535, Value.UINT16)
+    writer.add_key_value("test.i16", -32768, Value.INT16)
+    writer.add_key_value("test.u32", 2**32 - 1, Value.UINT32)
+    writer.add_key_value("test.i32", -(2**31), Value.INT32)
+    writer.add_key_value("test.u64", 2**64 - 1, Value.UINT64)
+    writer.add_key_value("test.i64", -(2**63), Value.INT64)
+    writer.add_key_value("test.f32", 0.1, Value.FLOAT32)
+    writer.add_key_value("test.f64", 0.1, Value.FLOAT64)
+    writer.add_key_value("test.bool", True, Value.BOOL)
+    writer.add_key_value("test.string", "größe", Value.STRING)
+    writer.add_array("test.integers", list(range(-50, 50)))
+    writer.add_array("test.numbers", [0.5, -1.5])
+    writer.add_array("test.strings", ["one", "", "three"])
+    writer.add_array("test.bools", [True, False])
+
+
+MODELS = {
+    "llama-tiny": gguf.MODEL_ARCH.LLAMA,
+    "llama-linear-tiny": gguf.MODEL_ARCH.LLAMA,
+    "llama3-tiny": gguf.MODEL_ARCH.LLAMA,
+    "qwen2-tiny": gguf.MODEL_ARCH.QWEN2,
+    "qwen3-tiny": gguf.MODEL_ARCH.QWEN3,
+    "gemma2-tiny": gguf.MODEL_ARCH.GEMMA2,
+}
+# Llama 3.1's, but for the base: with one so small some of a head's four dimensions turn slowly enough to be changed.
+LLAMA3_ROPE = {"rope_theta": 500000.0, "factor": 8.0, "low": 1.0, "high": 4.0, "original": 8192}
+
+
+def llama3_factors(d_head):
+    """What each frequency is divided by; "Llama 3.1" in transformers' modeling_rope_utils, in other words."""
+    rope = LLAMA3_ROPE
+    frequencies = rope["rope_theta"] ** (-np.arange(0, d_head, 2) / d_head)
+    turns = rope["original"] * frequencies / (2 * np.pi)
+    share = np.clip((turns - rope["low"]) / (rope["high"] - rope["low"]), 0, 1)
+    return (1 / (share + (1 - share) / rope["factor"])).astype(np.float32)
+
+
+def as_pairs(tensor, heads):
+    """Rows [heads, 2, d_head / 2] -> [heads, d_head / 2, 2]: what turns together becomes neighbours."""
+    rows = np.arange(tensor.shape[0]).reshape(heads, 2, -1)
+    return tensor[rows.transpose(0, 2, 1).ravel()]
+
+
+def add_config(writer, config, name):
+    heads = config["num_attention_heads"]
+    d_head = config.get("head_dim", config["hidden_size"] // heads)
+    rope = config["rope_parameters"]
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(d_head)
+    writer.add_value_length(d_head)
+    writer.add_rope_dimension_count(d_head)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(0)
+    if name == "llama3-tiny":
+        writer.add_rope_freq_base(LLAMA3_ROPE["rope_theta"])
+        writer.add_tensor("rope_freqs.weight", llama3_factors(d_head))
+    else:
+        writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+    if config["model_type"] == "gemma2":
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+
+
+def add_weights(writer, config, architecture, weights):
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    for name, tensor in weights.items():
+        if name == "lm_head.weight" and config["tie_word_embeddings"]:
+            continue
+        if config["model_type"] == "llama" and ".q_proj." in name:
+            tensor = as_pairs(tensor, config["num_attention_heads"])
+        if config["model_type"] == "llama" and ".k_proj." in name:
+            tensor = as_pairs(tensor, config["num_key_value_heads"])
+        if config["model_type"] == "gemma2" and name.endswith("norm.weight"):
+            tensor = tensor + 1
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
+
+
+def write(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_model(name, architecture):
+    config = json.loads((DATA / name / "config.json").read_text())
+    writer = gguf.GGUFWriter(OUTPUT / f"{name}.gguf", gguf.MODEL_ARCH_NAMES[architecture])
+    add_config(writer, config, name)
+    add_weights(writer, config, architecture, load_file(DATA / name / "model.safetensors"))
+    write(writer)
+
+
+def write_blocks():
+    random = np.random.default_rng(2017)
+    writer = gguf.GGUFWriter(OUTPUT / "blocks.gguf", "test")
+    add_metadata(writer)
+    expected = {}
+    for type in TYPES:
+        elements = 1280 if type.name.endswith("_K") else 512
+        data = random_blocks(random, type, elements)
+        with np.errstate(all="ignore"):
+            expected[type.name] = gguf.quants.dequantize(data, type).astype(np.float32)
+        writer.add_tensor(type.name, data, raw_dtype=type, raw_shape=data.shape)
+    write(writer)
+    save_file(expected, OUTPUT / "blocks.safetensors")
+
+
+def main():
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    write_blocks()
+    for name, architecture in MODELS.items():
+        write_model(name, architecture)
+
+
+if __name__ == "__main__":
+    main()

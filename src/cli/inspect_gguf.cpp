@@ -1,0 +1,81 @@
+#include "cli/inspect_gguf.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+
+#include "cli/output.h"
+#include "formats/gguf_model.h"
+#include "formats/printable.h"
+#include "formats/safetensors.h"
+
+namespace rapt {
+namespace {
+
+struct Total {
+  std::size_t tensors = 0;
+  std::size_t bytes = 0;
+};
+
+std::string text_of(const Total& total) {
+  return fmt::format("{} tensors, {:.1f} MB on disk", total.tensors, static_cast<double>(total.bytes) / 1e6);
+}
+
+void print_metadata(const Gguf& file) {
+  for (const auto& [key, value] : file.metadata()) {
+    cli::print(fmt::format("{:<44} {}{:<7} {}\n", printable(key), value.length ? "[]" : "  ", name_of(value.type),
+                           value.shown()));
+  }
+}
+
+void print_totals(const Gguf& file) {
+  std::int64_t parameters = 0;
+  Total all;
+  std::map<std::string_view, Total> types;
+  for (const auto& [name, tensor] : file.tensors()) {
+    parameters += tensor.shape.count();
+    for (Total* total : {&all, &types[tensor.type->name]}) {
+      ++total->tensors;
+      total->bytes += tensor.bytes.size();
+    }
+  }
+  cli::print(fmt::format("parameters  {} in {}\n", parameters, text_of(all)));
+  for (const auto& [type, total] : types) cli::print(fmt::format("  {:<8}  {}\n", type, text_of(total)));
+}
+
+void print_tensors(const Gguf& file) {
+  for (const auto& [name, tensor] : file.tensors()) {
+    cli::print(fmt::format("{:<64} {:<8} {}\n", printable(name), tensor.type->name, tensor.shape.text()));
+  }
+}
+
+void verify(const Gguf& file) {
+  const GgufArchitecture architecture = read_architecture(file);
+  const auto vocabulary = read_vocabulary(file);
+  std::size_t damaged = 0;
+  for (const auto& [name, tensor] : file.tensors()) {
+    for (const NonFinite& found : find_non_finite({{printable(name), file.unpack(name)}})) {
+      cli::print(fmt::format("{}: {} elements are not finite\n", found.name, found.count));
+      ++damaged;
+    }
+  }
+  cli::print(fmt::format(
+      "verified    the sizes of {} fit each other and the tensors, {}; {}\n", printable(architecture.name),
+      damaged == 0 ? "all weights are finite" : "some weights are not finite",
+      vocabulary ? fmt::format("vocabulary of {} tokens ({})", vocabulary->tokens.size(), printable(vocabulary->model))
+                 : "no vocabulary"));
+}
+
+}  // namespace
+
+void inspect_gguf(const std::filesystem::path& path, const InspectGgufOptions& options) {
+  const Gguf file = read_gguf(path);
+  print_metadata(file);
+  print_totals(file);
+  if (options.tensors) print_tensors(file);
+  if (options.verify) verify(file);
+  cli::flush();
+}
+
+}  // namespace rapt

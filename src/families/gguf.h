@@ -1,0 +1,22 @@
+/// Models in GGUF files: llama, qwen2, qwen3 and gemma2, as llama.cpp's converter writes them.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "core/tensor.h"
+#include "formats/gguf.h"
+#include "model/config.h"
+
+namespace rapt {
+
+/// The metadata as the Hugging Face family of this architecture has them. Every key of the architecture is understood
+/// or refused: throws Error naming it.
+ModelConfig gguf_config(const Gguf& file);
+
+/// The tensors under Hugging Face's names, in f32, as they were before the converter changed them: rows of Llama's
+/// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. Throws Error for
+/// a tensor that the architecture does not have.
+std::map<std::string, Tensor> gguf_tensors(const Gguf& file);
+
+}  // namespace rapt

@@ -1,0 +1,140 @@
+// Models in GGUF files against the Hugging Face directories they were made from (script/goldens/gguf_files.py).
+#include "families/gguf.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "families/checkpoint.h"
+#include "formats/scratch.h"
+
+namespace rapt {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path data = RAPT_TEST_DATA;
+
+/// A directory with the weights of NAME, and its config with some keys changed: GGUF files cannot say all that ours do.
+void copy_model(const std::string& name, const nlohmann::json& changes, const fs::path& to) {
+  fs::create_directory(to);
+  fs::copy_file(data / name / "model.safetensors", to / "model.safetensors");
+  nlohmann::json config = nlohmann::json::parse(get(data / name / "config.json"));
+  config.update(changes);
+  put(to / "config.json", config.dump());
+}
+
+Batch two_texts() {
+  const std::vector<std::int32_t> ids{0, 7, 39, 12, 3, 3, 25, 31, 18, 9, 1, 2, 0, 38, 11, 5, 6, 4};
+  return {.input = {ids, Sequences({0, 13, 18})}, .targets = ids};
+}
+
+struct Case {
+  std::string name;
+  nlohmann::json changes;
+};
+
+class GgufModelOf : public testing::TestWithParam<Case> {
+ protected:
+  Scratch scratch_;
+};
+
+TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
+  const auto& [name, changes] = GetParam();
+  copy_model(name, changes, scratch_ / "model");
+  const auto expected_model = load_model(scratch_ / "model");
+  const auto model = load_model(data / "gguf" / (name + ".gguf"));
+  Context ctx;
+  const Tensor expected = expected_model->logits(ctx, two_texts());
+  const Tensor found = model->logits(ctx, two_texts());
+  ASSERT_EQ(found.shape(), expected.shape());
+  for (std::int64_t i = 0; i < found.count(); ++i) {
+    ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-4) << "element " << i;
+  }
+}
+
+TEST_P(GgufModelOf, IsWrittenAsTheSameDirectory) {
+  const auto& [name, changes] = GetParam();
+  copy_model(name, changes, scratch_ / "model");
+  const auto json_of = [](const ModelConfig& config) {
+    auto json = nlohmann::json::parse(config_text(config));
+    for (const char* token : {"eos_token_id", "pad_token_id"}) json.erase(token);
+    return json;
+  };
+  EXPECT_EQ(json_of(read_config(data / "gguf" / (name + ".gguf"))), json_of(read_config(scratch_ / "model")));
+}
+
+const nlohmann::json llama3_rope{{"rope_type", "llama3"},   {"rope_theta", 500000.0},
+                                 {"factor", 8.0},           {"low_freq_factor", 1.0},
+                                 {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
+
+INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
+                         testing::Values(Case{"llama-tiny", nlohmann::json::object()},
+                                         Case{"llama-linear-tiny", nlohmann::json::object()},
+                                         Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
+                                         Case{"qwen2-tiny", {{"use_sliding_window", false}}},
+                                         Case{"qwen3-tiny", nlohmann::json::object()},
+                                         Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}),
+                         [](const auto& param) {
+                           std::string name = param.param.name;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+class GgufFileWith : public testing::Test {
+ protected:
+  /// Loads a golden file in which a piece was replaced by one of the same length.
+  template <typename... Parts>
+  testing::AssertionResult refused(const std::string& name, std::string_view old, std::string_view replacement,
+                                   Parts... parts) const {
+    std::string bytes = get(data / "gguf" / (name + ".gguf"));
+    const std::size_t place = bytes.find(old);
+    if (place == std::string::npos || old.size() != replacement.size())
+      return testing::AssertionFailure() << "no " << old;
+    put(scratch_ / "model.gguf", bytes.replace(place, old.size(), replacement));
+    return refuses([&] { load_model(scratch_ / "model.gguf"); }, "model.gguf: ", parts...);
+  }
+
+  Scratch scratch_;
+};
+
+TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
+  EXPECT_TRUE(refused("llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13),
+                      std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
+                      "key \"general.architecture\": expected llama, qwen2, qwen3 or gemma2, found \"mamba\""));
+  EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
+                      "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
+  EXPECT_TRUE(refused("llama-linear-tiny", "linear", "magick", "\"llama.rope.scaling.type\": expected none or linear"));
+  EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight",
+                      "tensor \"blk.1.ffn_xx.weight\" [24, 16]: a llama model has no such tensor"));
+  EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight", "mlp.up_proj.weight\" is missing"));
+  EXPECT_TRUE(refused("qwen2-tiny", "blk.0.attn_norm.weight", "blk.0.attn_norm.wxxxxx", "a qwen2 model has no such"));
+}
+
+TEST_F(GgufFileWith, G10_SizesAreCheckedBeforeTheModelIsMade) {
+  const auto number = [](std::string_view key, std::uint32_t value) {
+    std::string text(key);
+    for (const std::uint32_t part : {4U, value}) text.append(reinterpret_cast<const char*>(&part), sizeof part);
+    return text;
+  };
+  EXPECT_TRUE(
+      refused("llama-tiny", number("block_count", 2), number("block_count", 1'000'000'000), "llama.block_count"));
+  EXPECT_TRUE(refused("llama-tiny", number("vocab_size", 40), number("vocab_size", 41), "\"llama.vocab_size\""));
+  EXPECT_TRUE(refused("llama-tiny", number("head_count_kv", 2), number("head_count_kv", 3), "head_count_kv\""));
+  EXPECT_TRUE(refused("llama-tiny", number("value_length", 4), number("value_length", 8), "value_length\""));
+  EXPECT_TRUE(refused("llama-tiny", number("feed_forward_length", 24), number("feed_forward_length", 1 << 20),
+                      "mlp.gate_proj.weight\" is [24, 16]"));
+}
+
+TEST_F(GgufFileWith, FactorsOfNoKnownModelAreRefused) {
+  const float one = 1;
+  const std::string_view first(reinterpret_cast<const char*>(&one), sizeof one);
+  const Gguf file = read_gguf(data / "gguf" / "llama3-tiny.gguf");
+  const std::span<const std::byte> factors = file.tensor("rope_freqs.weight").bytes;
+  const std::string_view old(reinterpret_cast<const char*>(factors.data()), factors.size());
+  ASSERT_EQ(old.substr(0, 4), first);
+  EXPECT_TRUE(refused("llama3-tiny", old, std::string(old.substr(4)) + std::string(first),
+                      "tensor \"rope_freqs.weight\": expected the factors of Llama 3.1"));
+}
+
+}  // namespace
+}  // namespace rapt
