@@ -46,12 +46,12 @@ OrderedJson sequence(std::string_view key, std::initializer_list<OrderedJson> st
 /// How texts are cut into words, by the names of llama.cpp.
 OrderedJson pre_tokenizer_of(const Gguf& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
-  const std::string_view name = file.contains(key) ? file.text(key) : "default";
+  const std::string_view name = file.text(key);
   if (name == "gpt-2") return byte_level(true);
   if (name == "smollm" || name == "starcoder" || name == "refact") {
     return sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
   }
-  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") {
+  if (name == "llama-bpe") {
     return sequence(
         "pretokenizers",
         {split(
@@ -155,6 +155,9 @@ void describe_gpt2(const Gguf& file, const TokenTable& vocabulary, OrderedJson& 
   model["merges"] = std::move(merges);
   json["added_tokens"] = added_tokens(vocabulary, false);
   json["pre_tokenizer"] = pre_tokenizer_of(file);
+  // What the directories of these models say besides.
+  if (file.text("tokenizer.ggml.pre") == "qwen2") json["normalizer"] = {{"type", "NFC"}};
+  if (file.text("tokenizer.ggml.pre") == "llama-bpe") model["ignore_merges"] = true;
   json["decoder"] = byte_level(true);
 }
 
