@@ -79,8 +79,9 @@ class Tokenizer {
   const std::string& piece(std::int32_t id) const;
 };
 
-/// Reads the tokenizer of a GGUF file, or of a Hugging Face model directory: a MarianTokenizer if source.spm is there, what tokenizer.json
-/// describes if that is, else a SentencePieceTokenizer. Throws Error for what rapt does not support, naming it.
+/// Reads the tokenizer of a GGUF file, or of a Hugging Face model directory: a MarianTokenizer if source.spm is there,
+/// what tokenizer.json describes if that is, else a SentencePieceTokenizer. Throws Error for what rapt does not
+/// support, naming it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory);
 
 }  // namespace rapt
