@@ -16,8 +16,8 @@ namespace rapt {
 struct TranslatorOptions {
   int threads = 0;  ///< 0: as many as the process may use
   Precision precision = Precision::f32;
-  /// Changes how layers attend, in place of what the directory says: "encoder = window(31, 31); cross = linear elu". The
-  /// language is described in docs/design.md, section 9.
+  /// Changes how layers attend, in place of what the directory says: "encoder = window(31, 31); cross = linear elu".
+  /// The language is described in docs/design.md, section 9.
   std::string attention = {};
 };
 

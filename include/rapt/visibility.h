@@ -103,8 +103,8 @@ class Visibility {
   /// The pattern that an expression describes: what text() gives, with parentheses anywhere, and the presets
   ///   longformer(WINDOW, POSITIONS), sparse_transformer_strided(STRIDE), sparse_transformer_fixed(STRIDE, SUMMARY),
   ///   big_bird(LENGTH[, BLOCK[, WINDOW_BLOCKS[, RANDOM_BLOCKS[, GLOBAL_BLOCKS[, SEED]]]]]).
-  /// The rows of the mask of blocks() are arguments of 0s and 1s: blocks(64, 10, 11). Throws Error that says where, what
-  /// was expected and what was found. documents() has no expression: it belongs to the rows of one batch.
+  /// The rows of the mask of blocks() are arguments of 0s and 1s: blocks(64, 10, 11). Throws Error that says where,
+  /// what was expected and what was found. documents() has no expression: it belongs to the rows of one batch.
   static Visibility parse(std::string_view text);
 
   /// What, besides the number of the key, decides whether a query sees it.

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <span>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 

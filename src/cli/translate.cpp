@@ -95,12 +95,13 @@ class AttentionPage {
       sentence.score = best.score;
       view::add_maps(sentence, model_.attention(
                                    part, best, {AttentionKind::encoder, AttentionKind::decoder, AttentionKind::cross}));
+      report_.absent = model_.absent_attention();
       view::add_sentence(report_, std::move(sentence));
     }
   }
 
   void write() const {
-    for (const AbsentAttention& absent : model_.absent_attention()) {
+    for (const AbsentAttention& absent : report_.absent) {
       cli::warn("{}: {} layer {} is not shown: {}", file_, name_of(absent.kind), absent.layer, absent.reason);
     }
     write_file_durably(file_, view::attention_page(report_));

@@ -42,7 +42,7 @@ std::string layers_text(const AttentionRule& rule) {
   return text + " = ";
 }
 
-void apply(const AttentionRule& rule, AttentionKind kind, ModelConfig& config) {
+void choose_attention(const AttentionRule& rule, AttentionKind kind, ModelConfig& config) {
   const int layers = layers_of(config, kind);
   const int last = rule.last.value_or(layers - 1);
   require(layers > 0, "attention \"{}\": this model has no {}", text_of({rule}),
@@ -76,13 +76,14 @@ std::string text_of(const std::vector<AttentionRule>& rules) {
   return text;
 }
 
-void apply(const std::vector<AttentionRule>& rules, ModelConfig& config) {
+void choose_attention(const std::vector<AttentionRule>& rules, ModelConfig& config) {
   for (const AttentionRule& rule : rules) {
     if (rule.kind) {
-      apply(rule, *rule.kind, config);
+      choose_attention(rule, *rule.kind, config);
     } else {
-      if (config.encoder_decoder()) apply(rule, AttentionKind::encoder, config);
-      apply(rule, AttentionKind::decoder, config);
+      for (const AttentionKind kind : {AttentionKind::encoder, AttentionKind::decoder}) {
+        if (layers_of(config, kind) > 0) choose_attention(rule, kind, config);
+      }
     }
   }
   check(config);

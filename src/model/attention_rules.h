@@ -29,7 +29,7 @@ std::string text_of(const std::vector<AttentionRule>& rules);
 
 /// Changes the attention of the layers that the rules name. Throws Error for layers that the model does not have, and
 /// for attention that they cannot have.
-void apply(const std::vector<AttentionRule>& rules, ModelConfig& config);
+void choose_attention(const std::vector<AttentionRule>& rules, ModelConfig& config);
 
 /// What the model's layers attend with, as rules: "encoder = full; decoder = causal; cross = full".
 std::string attention_text(const ModelConfig& config);

@@ -68,11 +68,15 @@ void check_attention(const ModelConfig& config, AttentionKind kind) {
   require(list.size() <= 1 || std::ssize(list) == layers,
           "model: attention of {} {} layers is given, there are {}; give one for each, or one for all", list.size(),
           name_of(kind), layers);
-  require(list.empty() || layers > 0, "model: attention of {} layers is given, there are none", name_of(kind));
+  require(list.empty() || layers > 0, "model: attention of {} {} layers is given, there are none", list.size(),
+          name_of(kind));
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string place = list.size() == 1 ? fmt::format("{} attention", name_of(kind))
                                                : fmt::format("{} attention {}", name_of(kind), i);
     if (list[i].linear) {
+      require(config.attention_soft_cap == 0 && config.positions != Positions::relative,
+              "model: {}: this model adds to scores or caps them, and a linear form has none; give a visibility",
+              place);
       check_linear(list[i], kind, place);
     } else {
       check_visibility(list[i].visibility, kind, place);

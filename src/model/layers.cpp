@@ -1,6 +1,18 @@
 #include "model/layers.h"
 
 namespace rapt {
+namespace {
+
+/// Each sequence over itself.
+std::vector<attention::Span> own_spans(const Sequences& sequences) {
+  std::vector<attention::Span> spans;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) {
+    spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
+  }
+  return spans;
+}
+
+}  // namespace
 
 Var TokenEmbedding::operator()(Context& ctx, std::span<const std::int32_t> ids, std::span<const std::int32_t> positions,
                                std::span<const std::int32_t> segments_of_tokens) const {
@@ -41,14 +53,10 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
   const std::int64_t key_width = static_cast<std::int64_t>(options.kv_heads) * options.d_head;
   const Var projected = project(ctx, x, positions);
   const ops::HeadColumns q{projected, 0};
-  std::vector<attention::Span> own;
-  for (std::int32_t i = 0; i < sequences.count(); ++i) {
-    own.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
-  }
   const ops::HeadColumns k{projected, query_width}, v{projected, query_width + key_width};
   if (cache != nullptr && options.linear) {
     const Tensor states = cache->states(sequences, ops::linear_state_size(options), x.dtype());
-    return output(ctx, ops::linear_attention(ctx, q, k, v, std::move(own), options, states));
+    return output(ctx, ops::linear_attention(ctx, q, k, v, own_spans(sequences), options, states));
   }
   if (cache != nullptr) {
     std::vector<attention::Span> spans =
@@ -57,7 +65,7 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
     return output(ctx,
                   ops::scaled_dot_product_attention(ctx, q, {kept, 0}, {kept, key_width}, std::move(spans), options));
   }
-  return output(ctx, ops::attention(ctx, q, k, v, std::move(own), options));
+  return output(ctx, ops::attention(ctx, q, k, v, own_spans(sequences), options));
 }
 
 Var CrossAttention::operator()(Context& ctx, const Var& x, const Var& projected_memory,

@@ -310,6 +310,19 @@ std::int64_t Transformer::parameter_count() const {
   return count;
 }
 
+CacheSize Transformer::cache_size() const {
+  CacheSize size;
+  for (const DecoderLayer& layer : decoder_) {
+    const ops::AttentionOptions& options = layer.self_attention.options;
+    if (options.linear) {
+      size.of_hypothesis += ops::linear_state_size(options);
+    } else {
+      size.of_token += 2 * static_cast<std::int64_t>(options.kv_heads) * options.d_head;
+    }
+  }
+  return size;
+}
+
 void Transformer::require_positions(const Sequences& sequences, const DecoderCache* cache) const {
   for (std::int32_t i = 0; config_.limited_positions() && i < sequences.count(); ++i) {
     const std::int32_t length = sequences.length(i) + (cache != nullptr ? cache->length(i) : 0);

@@ -23,6 +23,12 @@ struct Batch {
   std::int64_t target_tokens() const { return static_cast<std::int64_t>(targets.size()); }
 };
 
+/// What decoding keeps, in elements.
+struct CacheSize {
+  std::int64_t of_token = 0;       ///< keys and values of softmax layers, for each token of a hypothesis
+  std::int64_t of_hypothesis = 0;  ///< states of linear layers
+};
+
 using LossOptions = ops::CrossEntropyOptions;
 
 class Transformer {
@@ -40,6 +46,7 @@ class Transformer {
   const ParameterList& parameters() const { return parameters_; }
   /// Number of learnt numbers.
   std::int64_t parameter_count() const;
+  CacheSize cache_size() const;
 
   /// Summed cross-entropy of a batch. With a tape in the context, run_backward then fills the weights' gradients.
   kernels::CrossEntropySums loss(Context& ctx, const Batch& batch, const LossOptions& options) const;

@@ -193,7 +193,7 @@ bool parse(std::string_view text, T& value) {
     value = found->value;
     return true;
   } else if constexpr (std::is_same_v<T, AttentionRules>) {
-    value = parse_attention_rules(text);
+    value = parse_attention_rules(text);  // says itself what is wrong, and where
     return true;
   } else {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

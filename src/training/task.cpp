@@ -41,7 +41,7 @@ ModelConfig translation_config(const Recipe& recipe, const Tokenizer& tokenizer)
                      .embedding_dropout = static_cast<float>(model.dropout),
                      .attention_dropout = static_cast<float>(model.attention_dropout),
                      .activation_dropout = static_cast<float>(model.activation_dropout)};
-  apply(model.attention, config);
+  choose_attention(model.attention, config);
   return config;
 }
 
@@ -65,7 +65,7 @@ ModelConfig language_config(const Recipe& recipe, const Tokenizer& tokenizer) {
                      .dropout = static_cast<float>(model.dropout),
                      .embedding_dropout = static_cast<float>(model.dropout),
                      .attention_dropout = static_cast<float>(model.attention_dropout)};
-  apply(model.attention, config);
+  choose_attention(model.attention, config);
   return config;
 }
 

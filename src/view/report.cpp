@@ -119,8 +119,12 @@ json index_json(const Report& report) {
     if (sentence.score) entry["score"] = *sentence.score;
     sentences.push_back(std::move(entry));
   }
+  json absent = json::array();
+  for (const AbsentAttention& layer : report.absent)
+    absent.push_back({{"kind", name_of(layer.kind)}, {"layer", layer.layer}, {"reason", layer.reason}});
   return {{"model", display_text(report.model_name)},
           {"title", display_text(report.title)},
+          {"absent", std::move(absent)},
           {"omitted", report.omitted},
           {"max_bytes", report.max_bytes},
           {"sentences", std::move(sentences)}};

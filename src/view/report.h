@@ -42,9 +42,10 @@ void add_map(Sentence& sentence, const AttentionMap& map);
 struct Report {
   std::string model_name = {};
   std::string title = "Attention";
-  std::vector<Sentence> sentences = {};  ///< filled by add_sentence
-  std::size_t omitted = 0;               ///< sentences that add_sentence refused; the page says so
-  std::size_t max_bytes = 128u << 20;    ///< of the weights on the page; browsers tire of larger files
+  std::vector<Sentence> sentences = {};      ///< filled by add_sentence
+  std::vector<AbsentAttention> absent = {};  ///< layers that have no maps; the page says why
+  std::size_t omitted = 0;                   ///< sentences that add_sentence refused; the page says so
+  std::size_t max_bytes = 128u << 20;        ///< of the weights on the page; browsers tire of larger files
 };
 
 /// Appends `sentence` unless the page would hold over max_bytes of weights: then counts it as omitted and returns

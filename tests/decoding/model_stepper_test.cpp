@@ -120,6 +120,66 @@ TEST(ModelStepper, HypothesesKeepTheirPastWhenTheyAreReordered) {
   }
 }
 
+constexpr const char* layer_choices[] = {"window(2, 0)",
+                                         "window(1, 0) | prefix(2)",
+                                         "strided(3) | window(1, 0)",
+                                         "global_queries(3) | global_keys(1)",
+                                         "linear elu",
+                                         "linear relu",
+                                         "linear favor(16)",
+                                         "retention",
+                                         "decoder.0 = linear elu; decoder.1 = window(3, 0)"};
+
+TEST(ModelStepper, CachedEqualsUncachedHoweverLayersAttend) {
+  for (const char* name : {"gpt2-tiny", "gpt_neox-tiny"}) {
+    for (const char* rules : layer_choices) {
+      SCOPED_TRACE(std::string(name) + ", " + rules);
+      const auto model = load_model(data + "/" + name, DType::f32, parse_attention_rules(rules));
+      Context ctx;
+      const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 6, 19, 4};
+      const Tensor expected = uncached(ctx, *model, {}, text);
+      for (const std::size_t prompt : {1, 3, 7}) {
+        ModelStepper stepper(ctx, *model, {.capacity = 11});
+        Tensor logits =
+            stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(prompt))}));
+        expect_row(logits, 0, expected, static_cast<std::int64_t>(prompt) - 1);
+        for (std::size_t i = prompt; i < text.size(); ++i) {
+          logits = stepper.step(ctx, ragged({{text[i]}}));
+          expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
+        }
+        EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
+      }
+    }
+  }
+}
+
+TEST(ModelStepper, LinearLayersKeepAStateForEachHypothesis) {
+  for (const char* rules : {"linear elu; cross = linear elu", "decoder = retention; cross = linear favor(16)",
+                            "decoder.0 = linear relu; decoder.1 = window(1, 0); cross = prefix(2)"}) {
+    SCOPED_TRACE(rules);
+    const auto model = load_model(data + "/marian-tiny", DType::f32, parse_attention_rules(rules));
+    Context ctx;
+    const std::vector<Ids> sources{{5, 9, 0}, {7, 7, 12, 30, 0}};
+    const std::int32_t start = model->config().decoder_start;
+    ModelStepper stepper(ctx, *model, ragged(sources), {.max_hypotheses = 5, .capacity = 16});
+    stepper.step(ctx, ragged({{start}, {start, 8}}));
+    stepper.reorder(Ids{0, 0, 1, 1});
+    stepper.step(ctx, ragged({{1}, {2}, {3}, {4, 5}}));
+    stepper.reorder(Ids{1, 0, 3, 3, 2});
+    stepper.step(ctx, ragged({{21}, {22}, {23}, {24}, {25}}));
+    stepper.reorder(Ids{1, 2, 4});
+    const Tensor logits = stepper.step(ctx, ragged({{31}, {32}, {33}}));
+    const std::vector<std::pair<int, Ids>> texts{
+        {0, {start, 1, 22, 31}}, {1, {start, 8, 4, 5, 23, 32}}, {1, {start, 8, 3, 25, 33}}};
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      SCOPED_TRACE(i);
+      const auto& [source, text] = texts[i];
+      expect_row(logits, static_cast<std::int64_t>(i),
+                 uncached(ctx, *model, sources[static_cast<std::size_t>(source)], text), std::ssize(text) - 1);
+    }
+  }
+}
+
 /// transformers' greedy and beam search over the same model.
 void expect_translations_of_transformers(const std::string& name_of_model) {
   const auto golden = generation(name_of_model);

@@ -125,6 +125,21 @@ TEST_P(GoldenModel, IsTheSameWhenItsFileIsMapped) {
   EXPECT_EQ(mapped->parameter_count(), copied->parameter_count());
 }
 
+TEST_P(GoldenModel, EveryKeyAndTensorIsAccountedFor) {
+  const std::string directory = data + "/" + GetParam();
+  const CheckpointAccount account = account_for(directory);
+  const JsonObject json = JsonObject::read(directory + "/config.json");
+  EXPECT_EQ(account.understood_keys.size() + account.irrelevant_keys.size(), json.keys().size());
+  EXPECT_GT(account.understood_keys.size(), 5U);
+  std::vector<std::string> all = account.tensors.used;
+  for (const auto* others : {&account.tensors.repeated, &account.tensors.ignored})
+    all.insert(all.end(), others->begin(), others->end());
+  std::ranges::sort(all);
+  std::vector<std::string> in_file;
+  for (const auto& [name, tensor] : read_safetensors_directory(directory).tensors) in_file.push_back(name);
+  EXPECT_EQ(all, in_file);
+}
+
 TEST_P(GoldenModel, ConfigIsWrittenAsItWasRead) {
   const ModelConfig config = read_config(data + "/" + GetParam());
   const auto directory = std::filesystem::path(::testing::TempDir()) / (std::string("rapt-config-") + GetParam());

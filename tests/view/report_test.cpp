@@ -150,6 +150,17 @@ TEST(Report, SaysHowManySentencesItLeftOut) {
   EXPECT_EQ(block(attention_page(report), "index")["omitted"], 10 - taken);
 }
 
+TEST(Report, SaysWhichLayersHaveNoMapsAndWhy) {
+  Report report = example::report();
+  EXPECT_TRUE(block(attention_page(report), "index")["absent"].empty());
+  report.absent = {{.kind = AttentionKind::decoder, .layer = 3, .reason = "of <b>some</b> reason"}};
+  const json absent = block(attention_page(report), "index")["absent"];
+  ASSERT_EQ(absent.size(), 1U);
+  EXPECT_EQ(absent[0]["kind"], "decoder");
+  EXPECT_EQ(absent[0]["layer"], 3);
+  EXPECT_EQ(absent[0]["reason"], "of <b>some</b> reason");
+}
+
 TEST(Report, TakesALanguageModel) {
   Sentence sentence{.target = {{"<s>", true}, {"\u2581To"}, {"\u2581be"}}};
   const std::vector<float> causal{1, 0, 0, 0.5f, 0.5f, 0, 0.2f, 0.3f, 0.5f};

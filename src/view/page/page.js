@@ -168,7 +168,16 @@ class Page {
   heading() {
     const {kind, layer, head} = this.state;
     const heads = head === MEAN ? `mean over ${this.map.heads} heads` : `head ${head + 1} of ${this.map.heads}`;
-    return `${KIND_NAMES[kind]}, layer ${layer + 1} of ${this.sentence().layers(kind).length}, ${heads}`;
+    return `${KIND_NAMES[kind]}, layer ${layer + 1} of ${this.layerCount(kind)}, ${heads}`;
+  }
+
+  // Those that cannot be shown count too.
+  layerCount(kind) {
+    return this.sentence().layers(kind).length + this.absent(kind).length;
+  }
+
+  absent(kind) {
+    return this.index.absent.filter((layer) => layer.kind === kind);
   }
 
   drawControls() {
@@ -185,7 +194,7 @@ class Page {
     const options = (select, entries, current) => {
       select.replaceChildren(...entries.map(([value, text]) => new Option(text, value, false, value === current)));
     };
-    options(byId('layer'), layers.map((layer) => [layer, `Layer ${layer + 1} of ${layers.length}`]), state.layer);
+    options(byId('layer'), layers.map((layer) => [layer, `Layer ${layer + 1} of ${this.layerCount(state.kind)}`]), state.layer);
     const nameOf = (head) => head === MEAN ? 'Mean over heads' : `Head ${head + 1} of ${this.map.heads}`;
     options(byId('head'), this.heads().map((head) => [head, nameOf(head)]), state.head);
     byId('layer-previous').disabled = state.layer === layers[0];
@@ -200,6 +209,9 @@ class Page {
     byId('figure-title').textContent = `${this.heading()} \u2013 ${name} ${score.toFixed(2)}`;
     byId('pooling').hidden = !this.map.pooled;
     byId('pooling').textContent = this.poolingNotice();
+    byId('absent').hidden = this.absent(state.kind).length === 0;
+    byId('absent').textContent = this.absent(state.kind)
+        .map(({layer, reason}) => `Layer ${layer + 1} is not shown: ${reason}.`).join(' ');
   }
 
   poolingNotice() {
