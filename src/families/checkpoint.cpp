@@ -19,8 +19,11 @@ struct FieldReader {
   requires std::is_integral_v<Integer>
   void operator()(Integer ModelConfig::*member) const {
     constexpr std::int64_t limit = std::int64_t{1} << 30;
-    if (const auto value = json.find_integer(key, {.min = 0, .max = limit}))
+    if (const auto value = json.find_integer(key, {.min = 0, .max = limit})) {
       config.*member = static_cast<Integer>(*value);
+    } else if (key.ends_with("_token_id") && is_null(json, key)) {
+      config.*member = static_cast<Integer>(-1);
+    }
   }
   void operator()(bool ModelConfig::*member) const {
     if (const auto value = json.find_boolean(key)) config.*member = *value;

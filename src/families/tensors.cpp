@@ -177,6 +177,7 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces) {
     const Tensor from = stacked.rows(piece.row, piece.row + piece.end - piece.begin);
     std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(),
                 static_cast<std::byte*>(result.rows(piece.begin, piece.end).raw_write()));
+    release_pages(piece.stored);
   }
   return result;
 }

@@ -382,6 +382,23 @@ TEST(Config, KeysOfEarlierVersionsMeanTheSame) {
   EXPECT_EQ(changed("qwen2-tiny", {"layer_types"}, {}), text("qwen2-tiny"));
 }
 
+TEST(Config, NullIsNotTheDefault) {
+  // Gemma's padding token is 0 where nothing is said; here null is said.
+  EXPECT_EQ(read_config(data + "/gemma2-tiny").pad, -1);
+  const auto windows = [](const nlohmann::ordered_json& window) {
+    auto config = nlohmann::ordered_json::parse(std::ifstream(data + "/mistral-tiny/config.json"));
+    config["sliding_window"] = window;
+    const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-null";
+    std::filesystem::create_directories(directory);
+    write_file_durably(directory / "config.json", config.dump());
+    const ModelConfig read = read_config(directory);
+    std::filesystem::remove_all(directory);
+    return layer_attention(read, AttentionKind::decoder, 1).text();
+  };
+  EXPECT_EQ(windows(nullptr), "causal");
+  EXPECT_EQ(windows(7), "window(6, 0)");
+}
+
 TEST(Checkpoint, NamesOfEarlyBertFilesAreUnderstood) {
   const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-gamma";
   std::filesystem::create_directories(directory);
