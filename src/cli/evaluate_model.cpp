@@ -61,7 +61,9 @@ TranslatedSegments translate_segments(const ModelOptions& options, const std::ve
 TextScore score_text(const ModelOptions& options, const std::string& file) {
   const auto model = map_model(options.directory, parse_attention_rules(options.use_attention));
   const ModelConfig& config = model->config();
-  require(!config.encoder_decoder(), "{}: a {} model translates; give --source and --reference instead of --text",
+  require(!config.encoder_only(), "{}: a {} model encodes texts and does not continue them", options.directory,
+          config.family);
+  require(config.decoder_only(), "{}: a {} model translates; give --source and --reference instead of --text",
           options.directory, config.family);
   const auto tokenizer = load_tokenizer(options.directory);
   const std::string text = training::read_text(file, {}).text;

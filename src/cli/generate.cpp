@@ -58,7 +58,9 @@ class Continuation {
 
 void run(const Options& options) {
   const auto model = map_model(options.model, parse_attention_rules(options.use_attention));
-  require(!model->config().encoder_decoder(), "{}: a {} model translates; use rapt translate", options.model,
+  require(!model->config().encoder_only(), "{}: a {} model encodes texts and does not continue them", options.model,
+          model->config().family);
+  require(model->config().decoder_only(), "{}: a {} model translates; use rapt translate", options.model,
           model->config().family);
   const auto tokenizer = load_tokenizer(options.model);
   require_utf8(options.prompt, "--prompt");

@@ -1,5 +1,7 @@
 #include "cli/inspect.h"
 
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
@@ -34,17 +36,38 @@ std::string_view name_of(Positions positions) {
   return "";
 }
 
+std::string_view kind_of(const ModelConfig& c) {
+  if (c.encoder_decoder()) return "encoder-decoder";
+  return c.encoder_only() ? "encoder-only" : "decoder-only";
+}
+
+std::string_view name_of(NormPlacement placement) {
+  switch (placement) {
+    case NormPlacement::post:
+      return "post";
+    case NormPlacement::pre:
+      return "pre";
+    case NormPlacement::sandwich:
+      return "sandwich";
+  }
+  return "";
+}
+
+std::string stack_text(const ModelConfig& c, AttentionKind kind, int heads, std::int64_t feed_forward) {
+  const int kv_heads = c.kv_heads_of(kind);
+  return fmt::format("{:<12}{} layers, {} heads of {}{}, feed-forward {}{}{}\n", rapt::name_of(kind),
+                     layers_of(c, kind), heads, c.d_head_of(heads),
+                     kv_heads < heads ? fmt::format(" for {} of keys", kv_heads) : "", feed_forward,
+                     c.gated ? " gated" : "", c.parallel_residual ? ", in parallel" : "");
+}
+
 std::string describe(const ModelConfig& c) {
-  std::string text =
-      fmt::format("family      {} ({})\n", c.family, c.encoder_decoder() ? "encoder-decoder" : "decoder-only");
-  if (c.encoder_decoder())
-    text += fmt::format("encoder     {} layers, {} heads, feed-forward {}\n", c.encoder_layers, c.encoder_heads,
-                        c.encoder_ff);
-  text += fmt::format("decoder     {} layers, {} heads, feed-forward {}\n", c.decoder_layers, c.decoder_heads,
-                      c.decoder_ff);
-  text +=
-      fmt::format("d_model     {}, {}-norm, {} positions{}\n", c.d_model, c.norm == NormPlacement::pre ? "pre" : "post",
-                  name_of(c.positions), !c.limited_positions() ? "" : fmt::format(" (at most {})", c.max_positions));
+  std::string text = fmt::format("family      {} ({})\n", c.family, kind_of(c));
+  if (!c.decoder_only()) text += stack_text(c, AttentionKind::encoder, c.encoder_heads, c.encoder_ff);
+  if (!c.encoder_only()) text += stack_text(c, AttentionKind::decoder, c.decoder_heads, c.decoder_ff);
+  text += fmt::format("d_model     {}, {}-norm{}, {} positions{}\n", c.d_model, name_of(c.norm),
+                      c.norm_kind == NormKind::rms ? " (RMS)" : "", name_of(c.positions),
+                      !c.limited_positions() ? "" : fmt::format(" (at most {})", c.max_positions));
   text += fmt::format("attention   {}\n", attention_text(c));
   text += fmt::format("vocabulary  {}{}\n", c.vocab,
                       c.shared_embeddings || !c.encoder_decoder() ? "" : fmt::format(" (source {})", c.source_vocab));
@@ -58,6 +81,19 @@ std::string cache_text(const Transformer& model) {
   std::string text = fmt::format("cache       {} bytes a token of a hypothesis", size.of_token * element);
   if (size.of_hypothesis > 0) text += fmt::format(", and {} for each, however long", size.of_hypothesis * element);
   return text + ", in f32\n";
+}
+
+/// "3 ignored (a, b, c)"
+std::string counted(const std::vector<std::string>& names, std::string_view what) {
+  if (names.empty()) return fmt::format("0 {}", what);
+  return fmt::format("{} {} ({})", names.size(), what, fmt::join(names, ", "));
+}
+
+std::string account_text(const CheckpointAccount& account) {
+  return fmt::format("keys        {} understood, {}\ntensors     {} used, {}, {}\n", account.understood_keys.size(),
+                     counted(account.irrelevant_keys, "irrelevant"), account.tensors.used.size(),
+                     counted(account.tensors.repeated, "that repeat others"),
+                     counted(account.tensors.ignored, "ignored"));
 }
 
 void run(const Options& options) {
@@ -80,6 +116,7 @@ void run(const Options& options) {
     const auto damaged = find_non_finite(tensors);
     for (const NonFinite& tensor : damaged)
       cli::print(fmt::format("{}: {} elements are not finite\n", tensor.name, tensor.count));
+    cli::print(account_text(account_for(options.model)));
     const auto tokenizer = load_tokenizer(options.model);
     cli::print(fmt::format(
         "verified    every key of config.json is understood or irrelevant, every tensor is used once, {}; tokenizer of "

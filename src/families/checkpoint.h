@@ -2,12 +2,12 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "families/family.h"
+#include "families/tensors.h"
 #include "formats/directory.h"
 #include "formats/safetensors.h"
 #include "model/attention_rules.h"
@@ -34,17 +34,21 @@ std::unique_ptr<Transformer> load_model(const std::filesystem::path& model, DTyp
 std::unique_ptr<Transformer> map_model(const std::filesystem::path& model,
                                        const std::vector<AttentionRule>& attention = {});
 
+/// What became of every key of config.json and every tensor. Throws Error as load_model does for those that nothing
+/// accounts for.
+struct CheckpointAccount {
+  std::vector<std::string> understood_keys;
+  std::vector<std::string> irrelevant_keys;
+  TensorAccount tensors;
+};
+CheckpointAccount account_for(const std::filesystem::path& directory);
+
 /// Adds config.json, generation_config.json and model.safetensors (f32) to a checkpoint directory.
 void write_model(const Transformer& model, DirectoryWriter& writer);
 
 /// config.json, generation_config.json as transformers reads them.
 std::string config_text(const ModelConfig& config);
 std::string generation_config_text(const ModelConfig& config);
-
-/// What model.safetensors holds, in f32 (f64 for f64 models). `part` says what to take of each parameter; its value, if
-/// not given.
-std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,
-                                            const std::function<Tensor(const Parameter&)>& part = {});
 
 /// Fills the parameters from tensors under checkpoint names.
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file);

@@ -133,7 +133,6 @@ std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_
                                      "length_penalty",
                                      "max_length",
                                      "min_length",
-                                     "model_type",
                                      "no_repeat_ngram_size",
                                      "num_beam_groups",
                                      "num_beams",

@@ -24,6 +24,7 @@ void read(const JsonObject& json, ModelConfig& config) {
 void write(const ModelConfig& config, OrderedJson& json) {
   llama_like::write(config, json);
   json["attention_bias"] = config.query_key_value_bias;
+  if (config.activation == kernels::Activation::gelu_tanh) json["hidden_activation"] = "gelu_pytorch_tanh";
   json["query_pre_attn_scalar"] = std::llround(1 / (config.attention_scale * config.attention_scale));
   if (config.attention_soft_cap == 0) json["attn_logit_softcapping"] = nullptr;
   if (config.logits_soft_cap == 0) json["final_logit_softcapping"] = nullptr;

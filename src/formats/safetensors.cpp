@@ -1,6 +1,8 @@
 #include "formats/safetensors.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -372,6 +374,16 @@ Safetensors read_safetensors_directory(const std::filesystem::path& directory, c
           "{}: holds neither model.safetensors nor model.safetensors.index.json{}", printable(directory.native(), 400),
           advice_about_weights(directory));
   return read_sharded_safetensors(index, options);
+}
+
+void release_pages(const Tensor& tensor) {
+  if (!tensor.read_only()) return;
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto data = reinterpret_cast<std::uintptr_t>(tensor.raw());
+  const std::uintptr_t begin = (data + page - 1) / page * page;
+  const std::uintptr_t end = (data + tensor.bytes()) / page * page;
+  // Where it fails, the pages merely stay.
+  if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 std::vector<NonFinite> find_non_finite(const std::map<std::string, Tensor>& tensors) {

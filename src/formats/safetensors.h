@@ -42,6 +42,10 @@ Safetensors read_sharded_safetensors(const std::filesystem::path& index, const S
 /// Opens "model.safetensors" of a Hugging Face directory, or else what "model.safetensors.index.json" lists.
 Safetensors read_safetensors_directory(const std::filesystem::path& directory, const SafetensorsOptions& options = {});
 
+/// Gives the memory of a mapped tensor's pages back to the system until somebody reads them again; tensors that are not
+/// mapped stay as they are.
+void release_pages(const Tensor& tensor);
+
 /// How many elements of a tensor are NaN or infinite.
 struct NonFinite {
   std::string name;

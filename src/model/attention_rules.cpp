@@ -81,8 +81,9 @@ void choose_attention(const std::vector<AttentionRule>& rules, ModelConfig& conf
     if (rule.kind) {
       choose_attention(rule, *rule.kind, config);
     } else {
-      if (config.encoder_decoder()) choose_attention(rule, AttentionKind::encoder, config);
-      choose_attention(rule, AttentionKind::decoder, config);
+      for (const AttentionKind kind : {AttentionKind::encoder, AttentionKind::decoder}) {
+        if (layers_of(config, kind) > 0) choose_attention(rule, kind, config);
+      }
     }
   }
   check(config);

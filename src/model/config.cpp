@@ -74,6 +74,9 @@ void check_attention(const ModelConfig& config, AttentionKind kind) {
     const std::string place = list.size() == 1 ? fmt::format("{} attention", name_of(kind))
                                                : fmt::format("{} attention {}", name_of(kind), i);
     if (list[i].linear) {
+      require(config.attention_soft_cap == 0 && config.positions != Positions::relative,
+              "model: {}: this model adds to scores or caps them, and a linear form has none; give a visibility",
+              place);
       check_linear(list[i], kind, place);
     } else {
       check_visibility(list[i].visibility, kind, place);

@@ -125,6 +125,21 @@ TEST_P(GoldenModel, IsTheSameWhenItsFileIsMapped) {
   EXPECT_EQ(mapped->parameter_count(), copied->parameter_count());
 }
 
+TEST_P(GoldenModel, EveryKeyAndTensorIsAccountedFor) {
+  const std::string directory = data + "/" + GetParam();
+  const CheckpointAccount account = account_for(directory);
+  const JsonObject json = JsonObject::read(directory + "/config.json");
+  EXPECT_EQ(account.understood_keys.size() + account.irrelevant_keys.size(), json.keys().size());
+  EXPECT_GT(account.understood_keys.size(), 5U);
+  std::vector<std::string> all = account.tensors.used;
+  for (const auto* others : {&account.tensors.repeated, &account.tensors.ignored})
+    all.insert(all.end(), others->begin(), others->end());
+  std::ranges::sort(all);
+  std::vector<std::string> in_file;
+  for (const auto& [name, tensor] : read_safetensors_directory(directory).tensors) in_file.push_back(name);
+  EXPECT_EQ(all, in_file);
+}
+
 TEST_P(GoldenModel, ConfigIsWrittenAsItWasRead) {
   const ModelConfig config = read_config(data + "/" + GetParam());
   const auto directory = std::filesystem::path(::testing::TempDir()) / (std::string("rapt-config-") + GetParam());
@@ -365,6 +380,23 @@ TEST(Config, KeysOfEarlierVersionsMeanTheSame) {
   EXPECT_EQ(changed("gemma2-tiny", {"layer_types", "rope_parameters"}, {{"hidden_act", "gelu_pytorch_tanh"}}),
             text("gemma2-tiny"));
   EXPECT_EQ(changed("qwen2-tiny", {"layer_types"}, {}), text("qwen2-tiny"));
+}
+
+TEST(Config, NullIsNotTheDefault) {
+  // Gemma's padding token is 0 where nothing is said; here null is said.
+  EXPECT_EQ(read_config(data + "/gemma2-tiny").pad, -1);
+  const auto windows = [](const nlohmann::ordered_json& window) {
+    auto config = nlohmann::ordered_json::parse(std::ifstream(data + "/mistral-tiny/config.json"));
+    config["sliding_window"] = window;
+    const auto directory = std::filesystem::path(::testing::TempDir()) / "rapt-null";
+    std::filesystem::create_directories(directory);
+    write_file_durably(directory / "config.json", config.dump());
+    const ModelConfig read = read_config(directory);
+    std::filesystem::remove_all(directory);
+    return layer_attention(read, AttentionKind::decoder, 1).text();
+  };
+  EXPECT_EQ(windows(nullptr), "causal");
+  EXPECT_EQ(windows(7), "window(6, 0)");
 }
 
 TEST(Checkpoint, NamesOfEarlyBertFilesAreUnderstood) {

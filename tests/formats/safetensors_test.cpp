@@ -194,6 +194,17 @@ TEST_F(SafetensorsFile, SaysWhatADirectoryHoldsInPlaceOfWeights) {
   EXPECT_TRUE(said("model-q8.gguf", "instead of the directory"));
 }
 
+TEST_F(SafetensorsFile, ReleasedPagesComeBackWithTheirContents) {
+  const Tensor large = Tensor::empty({100, 1000}, DType::f32);
+  for (std::int64_t i = 0; i < large.count(); ++i) large.write<float>()[i] = static_cast<float>(i);
+  save_safetensors(scratch_ / "large", std::vector<NamedTensor>{{"a", large}});
+  const Tensor mapped = read_safetensors(scratch_ / "large").tensors.at("a");
+  for (const Tensor& tensor : {mapped, mapped.rows(3, 4), large}) {
+    release_pages(tensor);
+    expect_same(mapped, large);
+  }
+}
+
 TEST_F(SafetensorsFile, TellsOtherFormatsApart) {
   EXPECT_TRUE(refused(std::string("PK\x03\x04") + std::string(100, '\x01'), "PyTorch archive", "save_file"));
   EXPECT_TRUE(refused("\x80\x02\x8a\x0a and so on and so on", "Python pickle"));

@@ -1,0 +1,327 @@
+#include "families/tensors.h"
+
+#include <algorithm>
+
+#include "families/common.h"
+
+namespace rapt {
+namespace {
+
+std::string with_layer(std::string_view pattern, int layer) {
+  std::string name(pattern);
+  const auto place = name.find("{}");
+  if (place != std::string::npos) name.replace(place, 2, std::to_string(layer));
+  return name;
+}
+
+/// One tensor of a checkpoint and the parameters it holds.
+struct Binding {
+  std::string name;
+  std::vector<const Parameter*> parameters;
+  TensorLayout layout;
+};
+
+/// Every tensor that a model's checkpoint has, in the order of the family's table.
+std::vector<Binding> bind(const Transformer& model) {
+  const Family& family = find_family(model.config().family);
+  std::map<std::string, const Parameter*, std::less<>> known;
+  for (const Parameter& parameter : model.parameters()) known.emplace(parameter.name, &parameter);
+
+  std::vector<Binding> bindings;
+  std::size_t bound = 0;
+  const int layers = std::max(model.config().encoder_layers, model.config().decoder_layers);
+  const auto add = [&](const TensorRule& rule, int layer, std::string_view ending) {
+    Binding binding{
+        .name = with_layer(rule.name, layer) + std::string(ending), .parameters = {}, .layout = rule.layout};
+    for (const std::string_view pattern : rule.parameters) {
+      const auto found = known.find(with_layer(pattern, layer) + std::string(ending));
+      if (found == known.end()) return;  // this model has no such parameter
+      binding.parameters.push_back(found->second);
+    }
+    bound += binding.parameters.size();
+    bindings.push_back(std::move(binding));
+  };
+  for (const TensorRule& rule : family.tensors) {
+    const bool layered = rule.name.find("{}") != std::string_view::npos;
+    for (int layer = 0; layer < (layered ? layers : 1); ++layer) {
+      if (rule.parameters[0].ends_with(".weight") || rule.parameters[0].ends_with(".bias")) {
+        add(rule, layer, "");
+      } else {
+        add(rule, layer, ".weight");
+        add(rule, layer, ".bias");
+      }
+    }
+  }
+  require(bound == known.size(), "family {}: {} of {} parameters have a name in checkpoints", family.model_type, bound,
+          known.size());
+  return bindings;
+}
+
+/// Rows of `matrix` in the order `row_of(i)` gives.
+template <typename RowOf>
+Tensor permute_rows(const Tensor& matrix, RowOf&& row_of) {
+  Tensor result = Tensor::empty(matrix.shape(), matrix.dtype());
+  const std::int64_t rows = matrix.dim(0);
+  const std::size_t bytes = rows > 0 ? matrix.bytes() / static_cast<std::size_t>(rows) : 0;
+  const auto* from = static_cast<const std::byte*>(matrix.raw());
+  auto* to = static_cast<std::byte*>(result.raw_write());
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::byte* row = from + static_cast<std::size_t>(row_of(i)) * bytes;
+    std::copy(row, row + bytes, to + static_cast<std::size_t>(i) * bytes);
+  }
+  return result;
+}
+
+template <typename T>
+Tensor transpose(const Tensor& matrix) {
+  Tensor result = Tensor::empty({matrix.dim(1), matrix.dim(0)}, matrix.dtype());
+  for (std::int64_t i = 0; i < matrix.dim(0); ++i) {
+    for (std::int64_t j = 0; j < matrix.dim(1); ++j) {
+      result.write<T>()[j * matrix.dim(0) + i] = matrix.data<T>()[i * matrix.dim(1) + j];
+    }
+  }
+  return result;
+}
+
+Tensor transpose(const Tensor& matrix) {
+  return matrix.dtype() == DType::f64 ? transpose<double>(matrix) : transpose<float>(matrix);
+}
+
+/// Row of [3, heads, d_head] (query rows, key rows, value rows) for a row of [heads, 3, d_head].
+std::int64_t stacked_row(std::int64_t interleaved, std::int64_t heads, std::int64_t d_head) {
+  const std::int64_t head = interleaved / (3 * d_head);
+  const std::int64_t part = interleaved / d_head % 3;
+  return (part * heads + head) * d_head + interleaved % d_head;
+}
+
+struct Layout {
+  TensorLayout kind;
+  std::int64_t heads;
+
+  Tensor from_stacked(const Tensor& stacked) const {
+    if (kind == TensorLayout::transposed && stacked.shape().rank() == 2) return transpose(stacked);
+    if (kind != TensorLayout::interleaved_heads) return stacked;
+    const std::int64_t d_head = stacked.dim(0) / (3 * heads);
+    return permute_rows(stacked, [&](std::int64_t row) { return stacked_row(row, heads, d_head); });
+  }
+  Tensor to_stacked(const Tensor& stored) const {
+    if (kind == TensorLayout::transposed && stored.shape().rank() == 2) return transpose(stored);
+    if (kind != TensorLayout::interleaved_heads) return stored;
+    const std::int64_t d_head = stored.dim(0) / (3 * heads);
+    std::vector<std::int64_t> source(static_cast<std::size_t>(stored.dim(0)));
+    for (std::int64_t row = 0; row < stored.dim(0); ++row)
+      source[static_cast<std::size_t>(stacked_row(row, heads, d_head))] = row;
+    return permute_rows(stored, [&](std::int64_t row) { return source[static_cast<std::size_t>(row)]; });
+  }
+};
+
+std::vector<std::int64_t> extents(const Shape& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+/// The parameters of a binding one under the other.
+Tensor stack(const Binding& binding, const std::function<Tensor(const Parameter&)>& part) {
+  std::vector<Tensor> parts;
+  std::int64_t rows = 0;
+  for (const Parameter* parameter : binding.parameters) {
+    parts.push_back(part(*parameter));
+    rows += parts.back().dim(0);
+  }
+  if (parts.size() == 1) return parts[0];
+  auto shape = extents(parts[0].shape());
+  shape[0] = rows;
+  Tensor result = Tensor::empty(Shape(shape), parts[0].dtype());
+  auto* to = static_cast<std::byte*>(result.raw_write());
+  for (const Tensor& tensor : parts) {
+    const auto* from = static_cast<const std::byte*>(tensor.raw());
+    to = std::copy(from, from + tensor.bytes(), to);
+  }
+  return result;
+}
+
+/// final_logits_bias is [1, vocab] in files.
+bool is_row_vector(const Binding& binding) {
+  return binding.name == "final_logits_bias";
+}
+
+Shape stored_shape(const Binding& binding) {
+  auto shape = extents(binding.parameters[0]->shape());
+  shape[0] *= static_cast<std::int64_t>(binding.parameters.size());
+  if (binding.layout == TensorLayout::transposed) std::reverse(shape.begin(), shape.end());
+  if (is_row_vector(binding)) shape.insert(shape.begin(), 1);
+  return Shape(shape);
+}
+
+/// Rows [begin, end) of a weight, and the tensor of a file that holds them from row `row` on.
+struct Piece {
+  std::int64_t begin, end;
+  Tensor stored;
+  Layout layout;
+  std::int64_t row;
+};
+
+/// A weight in f32 from the pieces it is made of: the mapped file itself where that is possible.
+Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces) {
+  const Piece& first = pieces[0];
+  if (pieces.size() == 1 && first.stored.dtype() == DType::f32 && first.layout.kind == TensorLayout::plain)
+    return first.stored.reshape(shape);
+  const Tensor result = Tensor::empty(shape, DType::f32);
+  Tensor stacked;
+  const void* stacked_of = nullptr;
+  for (const Piece& piece : pieces) {
+    if (stacked_of != piece.stored.raw()) {
+      stacked =
+          piece.layout.to_stacked(piece.stored.dtype() == DType::f32 ? piece.stored : piece.stored.to(DType::f32));
+      stacked_of = piece.stored.raw();
+    }
+    const Tensor from = stacked.rows(piece.row, piece.row + piece.end - piece.begin);
+    std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(),
+                static_cast<std::byte*>(result.rows(piece.begin, piece.end).raw_write()));
+    release_pages(piece.stored);
+  }
+  return result;
+}
+
+/// Fills parameters from the tensors of a file, and sees that none is left on either side.
+class Filler {
+ public:
+  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file, Filling filling)
+      : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
+    for (const auto& [name, tensor] : tensors) {
+      const std::string renamed = current_name(name);
+      require(left_.emplace(renamed, tensor).second, "{}: tensor \"{}\" is there under two names", file, renamed);
+    }
+  }
+
+  TensorAccount run() {
+    for (const Binding& binding : bind(model_)) fill(binding);
+    for (auto& [weight, pieces] : pieces_) {
+      weight->set_source([shape = weight->shape(), parts = std::move(pieces)] { return assemble(shape, parts); });
+    }
+    for (const auto& [name, of] : family_.copies) drop_copy(name, of);
+    for (const std::string_view name : family_.ignored_tensors) drop(name);
+    drop_zero_bias();
+    if (left_.empty()) return account_;
+    fail(
+        "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; the file is of another kind of "
+        "model, or config.json is",
+        file_, left_.size(), family_.model_type, left_.begin()->first, left_.begin()->second.shape().text());
+  }
+
+ private:
+  /// The name of the family's table for one that may lack the prefix or be of an early version.
+  std::string current_name(std::string name) const {
+    for (const auto& [old, current] :
+         {std::pair{".LayerNorm.gamma", ".LayerNorm.weight"}, std::pair{".LayerNorm.beta", ".LayerNorm.bias"}}) {
+      if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, current);
+    }
+    const std::string_view prefix = family_.optional_prefix;
+    if (prefix.empty() || name.starts_with(prefix)) return name;
+    const auto first = [](std::string_view whole) { return whole.substr(0, whole.find('.')); };
+    const bool beside =
+        std::ranges::any_of(family_.tensors, [&](const TensorRule& rule) { return first(rule.name) == first(name); });
+    return beside ? name : std::string(prefix) + name;
+  }
+
+  void fill(const Binding& binding) {
+    const auto found = left_.find(binding.name);
+    require(found != left_.end(), "{}: tensor \"{}\" is missing; config.json asks for it, with shape {}", file_,
+            binding.name, stored_shape(binding).text());
+    Tensor stored = found->second;
+    require(stored.shape() == stored_shape(binding),
+            "{}: tensor \"{}\" is {}, config.json asks for {}; the two files are not from the same model", file_,
+            binding.name, stored.shape().text(), stored_shape(binding).text());
+    if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
+    const Layout layout{binding.layout, model_.config().decoder_heads};
+    if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
+      stored_.emplace(binding.parameters[0]->name, stored);
+    if (filling_ == Filling::mapped) {
+      remember(binding, stored, layout);
+    } else {
+      copy(binding, layout.to_stacked(stored.to(binding.parameters[0]->weight->dtype())));
+    }
+    account_.used.push_back(found->first);
+    left_.erase(found);
+  }
+
+  static void copy(const Binding& binding, const Tensor& stacked) {
+    std::int64_t row = 0;
+    for (const Parameter* parameter : binding.parameters) {
+      const Tensor to = parameter->value();
+      const Tensor from = stacked.rows(row, row + to.dim(0));
+      std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(), static_cast<std::byte*>(to.raw_write()));
+      parameter->weight->changed();
+      row += to.dim(0);
+    }
+  }
+
+  void remember(const Binding& binding, const Tensor& stored, const Layout& layout) {
+    std::int64_t row = 0;
+    for (const Parameter* parameter : binding.parameters) {
+      pieces_[parameter->weight].push_back({parameter->begin, parameter->end, stored, layout, row});
+      row += parameter->end - parameter->begin;
+    }
+  }
+
+  void drop_copy(std::string_view name, std::string_view parameter_name) {
+    const auto found = left_.find(name);
+    if (found == left_.end()) return;
+    const auto repeated = stored_.find(parameter_name);
+    if (repeated == stored_.end()) return;
+    require(same_values(found->second, repeated->second),
+            "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
+            "share_encoder_decoder_embeddings that this model was trained with",
+            file_, name);
+    account_.repeated.push_back(found->first);
+    left_.erase(found);
+  }
+
+  void drop(std::string_view pattern) {
+    const int layers = std::max(model_.config().encoder_layers, model_.config().decoder_layers);
+    for (int layer = 0; layer < layers; ++layer) {
+      const std::string name = with_layer(pattern, layer);
+      if (left_.erase(name) > 0) account_.ignored.push_back(name);
+    }
+  }
+
+  /// A bias of the logits that is all zeros is as good as none.
+  void drop_zero_bias() {
+    const auto found = left_.find("final_logits_bias");
+    if (found == left_.end() || !all_zero(found->second)) return;
+    account_.ignored.push_back(found->first);
+    left_.erase(found);
+  }
+
+  Transformer& model_;
+  const Family& family_;
+  const std::string& file_;
+  Filling filling_;
+  TensorAccount account_;
+  std::map<std::string, Tensor, std::less<>> left_;    ///< what nothing has used yet
+  std::map<std::string, Tensor, std::less<>> stored_;  ///< of parameters that are tensors of their own
+  std::map<WeightPtr, std::vector<Piece>> pieces_;     ///< of mapped weights
+};
+
+}  // namespace
+
+TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file,
+                   Filling filling) {
+  return Filler(model, tensors, file, filling).run();
+}
+
+std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,
+                                            const std::function<Tensor(const Parameter&)>& part) {
+  const auto value = [](const Parameter& parameter) { return parameter.value(); };
+  std::vector<NamedTensor> tensors;
+  for (const Binding& binding : bind(model)) {
+    const Layout layout{binding.layout, model.config().decoder_heads};
+    const Tensor stacked = stack(binding, part ? part : value);
+    if (!stacked.defined()) continue;
+    Tensor stored = layout.from_stacked(stacked);
+    if (is_row_vector(binding)) stored = stored.reshape({1, stored.count()});
+    tensors.push_back({binding.name, stored});
+  }
+  return tensors;
+}
+
+}  // namespace rapt

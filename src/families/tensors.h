@@ -1,0 +1,34 @@
+/// Which tensors of a checkpoint hold which parameters of a model.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "model/transformer.h"
+
+namespace rapt {
+
+/// What became of each tensor of a file, by name.
+struct TensorAccount {
+  std::vector<std::string> used;      ///< they hold parameters
+  std::vector<std::string> repeated;  ///< equal to others
+  std::vector<std::string> ignored;   ///< constants that rapt computes
+};
+
+/// Whether a model gets numbers of its own, to be trained, or reads the file when it needs them.
+enum class Filling { copied, mapped };
+
+/// Fills the parameters from tensors under checkpoint names, each of which is used exactly once. Throws Error naming
+/// `file` and the tensor for one that is missing, has another shape, or has no use.
+TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file,
+                   Filling filling);
+
+/// What model.safetensors holds, in f32 (f64 for f64 models). `part` says what to take of each parameter; its value, if
+/// not given.
+std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,
+                                            const std::function<Tensor(const Parameter&)>& part = {});
+
+}  // namespace rapt
