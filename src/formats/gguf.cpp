@@ -445,6 +445,14 @@ Tensor Gguf::unpack(std::string_view name) const {
   return result;
 }
 
+Tensor Gguf::load(std::string_view name) const {
+  const GgufTensor& found = tensor(name);
+  const std::optional<DType> dtype = found.type->dtype;
+  const bool aligned = dtype && reinterpret_cast<std::uintptr_t>(found.bytes.data()) % rapt::size_of(*dtype) == 0;
+  if (!aligned) return unpack(name);
+  return {std::const_pointer_cast<void>(keep_), const_cast<std::byte*>(found.bytes.data()), found.shape, *dtype, true};
+}
+
 Gguf read_gguf(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   return read_gguf(mapped, mapped->bytes(), printable(file.native(), 400));
