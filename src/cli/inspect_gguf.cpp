@@ -55,7 +55,7 @@ void verify(const Gguf& file) {
   const auto vocabulary = read_vocabulary(file);
   std::size_t damaged = 0;
   for (const auto& [name, tensor] : file.tensors()) {
-    for (const NonFinite& found : find_non_finite({{printable(name), file.unpack(name)}})) {
+    for (const NonFinite& found : find_non_finite({{printable(name), file.load(name)}})) {
       cli::print(fmt::format("{}: {} elements are not finite\n", found.name, found.count));
       ++damaged;
     }

@@ -327,15 +327,16 @@ std::map<std::string, Tensor> gguf_tensors(const Gguf& file) {
     require(stem_there && (ending == ".weight" || ending == ".bias"),
             "{}: tensor \"{}\" {}: a {} model has no such tensor", file.file(), printable(name), stored.shape.text(),
             architecture.name);
-    Tensor tensor = file.unpack(name);
+    Tensor tensor = file.load(name);
     if (architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"))) {
       require(tensor.shape().rank() > 0 && tensor.dim(0) % d_head == 0,
               "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file.file(),
               printable(name), tensor.shape().text(), d_head);
-      tensor = halves_of_pairs(tensor, d_head);
+      tensor = halves_of_pairs(tensor.to(DType::f32), d_head);
     }
     if (architecture.norm_offset != 0 && stem.ends_with("_norm")) {
       const auto offset = static_cast<float>(architecture.norm_offset);
+      tensor = tensor.to(DType::f32);
       float* values = tensor.write<float>();
       std::transform(values, values + tensor.count(), values, [offset](float x) { return x - offset; });
     }

@@ -14,9 +14,9 @@ namespace rapt {
 /// or refused: throws Error naming it.
 ModelConfig gguf_config(const Gguf& file);
 
-/// The tensors under Hugging Face's names, in f32, as they were before the converter changed them: rows of Llama's
-/// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. Throws Error for
-/// a tensor that the architecture does not have.
+/// The tensors under Hugging Face's names, as they were before the converter changed them: rows of Llama's
+/// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. Blocks are
+/// unpacked to f32. Throws Error for a tensor that the architecture does not have.
 std::map<std::string, Tensor> gguf_tensors(const Gguf& file);
 
 }  // namespace rapt

@@ -450,6 +450,14 @@ bool is_gguf(const std::filesystem::path& model) {
          (model.extension() == ".gguf" && !std::filesystem::is_directory(model));
 }
 
+Tensor Gguf::load(std::string_view name) const {
+  const GgufTensor& found = tensor(name);
+  const std::optional<DType> dtype = found.type->dtype;
+  const bool aligned = dtype && reinterpret_cast<std::uintptr_t>(found.bytes.data()) % rapt::size_of(*dtype) == 0;
+  if (!aligned) return unpack(name);
+  return {std::const_pointer_cast<void>(keep_), const_cast<std::byte*>(found.bytes.data()), found.shape, *dtype, true};
+}
+
 Gguf read_gguf(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   return read_gguf(mapped, mapped->bytes(), printable(file.native(), 400));

@@ -71,6 +71,8 @@ class Gguf {
   const GgufTensor& tensor(std::string_view name) const;
   /// A tensor's elements as f32; Error for types that rapt does not unpack.
   Tensor unpack(std::string_view name) const;
+  /// F32, F16 and BF16 as they lie in the file, read-only; other types unpacked.
+  Tensor load(std::string_view name) const;
 
   /// Throws: "FILE: key "KEY": expected EXPECTED, found ...".
   [[noreturn]] void refuse(std::string_view key, std::string_view expected) const;

@@ -154,8 +154,8 @@ void q6_k(Bytes block, float* result) {
 }
 
 constexpr BlockType types[] = {
-    {0, "F32", 1, 4, f32},
-    {1, "F16", 1, 2, each<1, 2, f16>},
+    {0, "F32", 1, 4, f32, DType::f32},
+    {1, "F16", 1, 2, each<1, 2, f16>, DType::f16},
     {2, "Q4_0", 32, 18, each<32, 18, symmetric<nibbles, 8>>},
     {3, "Q4_1", 32, 20, each<32, 20, affine<nibbles>>},
     {6, "Q5_0", 32, 22, each<32, 22, symmetric<five_bits, 16>>},
@@ -182,7 +182,7 @@ constexpr BlockType types[] = {
     {27, "I64", 1, 8, nullptr},
     {28, "F64", 1, 8, nullptr},
     {29, "IQ1_M", 256, 56, nullptr},
-    {30, "BF16", 1, 2, each<1, 2, bf16>},
+    {30, "BF16", 1, 2, each<1, 2, bf16>, DType::bf16},
     {34, "TQ1_0", 256, 54, nullptr},
     {35, "TQ2_0", 256, 66, nullptr},
     {39, "MXFP4", 32, 17, nullptr},

@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "rapt/dtype.h"
 
 namespace rapt {
 
@@ -19,6 +22,7 @@ struct BlockType {
   /// Writes elements * blocks floats, bit for bit what the reference implementation makes of them. Null for types that
   /// rapt does not unpack. Blocks need no alignment.
   void (*unpack)(const std::byte* data, std::int64_t blocks, float* result);
+  std::optional<DType> dtype = {};  ///< of types that a Tensor can hold as they are
 };
 
 /// The type of this id; null when no version of the format has it, or none has any more.

@@ -33,6 +33,10 @@ struct Case {
   nlohmann::json changes;
 };
 
+void PrintTo(const Case& one, std::ostream* stream) {
+  *stream << one.name;
+}
+
 class GgufModelOf : public testing::TestWithParam<Case> {
  protected:
   Scratch scratch_;

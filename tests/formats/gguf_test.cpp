@@ -55,6 +55,17 @@ TEST(GgufFile, UnpacksEveryTypeAsTheReferenceDoes) {
   }
 }
 
+TEST(GgufFile, PlainTypesLieInTheFileAndKeepItAlive) {
+  for (const auto& [name, dtype] : {std::pair{"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}}) {
+    const Tensor tensor = read_gguf(data / "blocks.gguf").load(name);
+    EXPECT_TRUE(tensor.read_only()) << name;
+    EXPECT_EQ(tensor.dtype(), dtype);
+    const Tensor unpacked = read_gguf(data / "blocks.gguf").unpack(name);
+    EXPECT_TRUE(same_floats(tensor.to(DType::f32).values<float>(), unpacked.values<float>())) << name;
+  }
+  EXPECT_FALSE(read_gguf(data / "blocks.gguf").load("Q4_K").read_only());
+}
+
 TEST(GgufFile, ReadsMetadataOfEveryType) {
   const Gguf file = read_gguf(data / "blocks.gguf");
   EXPECT_EQ(file.text("general.architecture"), "test");
