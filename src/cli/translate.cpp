@@ -1,13 +1,12 @@
 #include "cli/translate.h"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/input.h"
 #include "cli/output.h"
 #include "decoding/translation_model.h"
 #include "formats/file.h"
@@ -27,32 +26,6 @@ struct Options {
   std::string use_attention;
   cli::ComputeOptions compute;
   TranslateOptions translate;
-};
-
-/// Lines of the input as they can be translated. Bytes that are not UTF-8 become U+FFFD, with a warning, so that no
-/// line is lost.
-class Input {
- public:
-  explicit Input(const std::string& path) : reader_(path), interactive_(path == "-" && isatty(STDIN_FILENO) != 0) {}
-
-  /// The next lines to translate together: one by one when a person types them. Empty at the end.
-  std::vector<std::string> next_lines() {
-    constexpr std::size_t at_once = 1024;
-    std::vector<std::string> lines;
-    for (std::string line; lines.size() < (interactive_ ? 1 : at_once) && reader_.next(line);) {
-      if (first_invalid_utf8(line) != std::string::npos) {
-        cli::warn("{}: byte {} is not UTF-8; it is read as U+FFFD", reader_.where(), first_invalid_utf8(line) + 1);
-        line = replace_invalid_utf8(line);
-      }
-      lines.push_back(std::move(line));
-    }
-    return lines;
-  }
-  std::int64_t lines() const { return reader_.lines(); }
-
- private:
-  LineReader reader_;
-  bool interactive_;
 };
 
 std::string format(const Translation& translation, std::int64_t line, const Options& options) {
@@ -123,7 +96,7 @@ void run(const Options& options) {
   std::optional<AttentionPage> page;
   if (!options.attention.empty()) page.emplace(model, options);
 
-  Input input(options.input);
+  cli::Input input(options.input);
   std::int64_t line = 0;
   for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
     const auto translated = model.translate(lines, options.translate);

@@ -1,0 +1,214 @@
+#include "cli/embed.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/input.h"
+#include "cli/output.h"
+#include "core/error.h"
+#include "embedding/pooling.h"
+#include "embedding/sentence_encoder.h"
+#include "formats/file.h"
+#include "formats/npy.h"
+#include "training/progress.h"
+
+namespace rapt {
+namespace {
+
+enum class Format { jsonl, npy };
+
+struct Options {
+  std::string model;
+  std::string input = "-";
+  std::string output;
+  Format format = Format::jsonl;
+  bool similarity = false;
+  EmbedderOptions embedder;
+  cli::ComputeOptions compute;
+};
+
+using Write = std::function<void(std::string_view)>;
+using Vectors = std::vector<embedding::Embedding>;
+
+/// A line on the terminal that tells how far a long input has got.
+class Progress {
+ public:
+  /// total: 0 where nobody knows.
+  explicit Progress(std::size_t total) : total_(total) {}
+  ~Progress() {
+    if (shown_) std::fputc('\n', stderr);
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void done(std::size_t lines) {
+    constexpr double patience = 2;
+    done_ += lines;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    if (isatty(STDERR_FILENO) == 0 || seconds < patience) return;
+    const double rate = static_cast<double>(done_) / seconds;
+    std::string text =
+        fmt::format("{} lines  {:.0f} lines/s", training::grouped(static_cast<std::int64_t>(done_)), rate);
+    if (total_ > 0) text += "  " + training::clock_text(static_cast<double>(total_ - done_) / rate) + " left";
+    fmt::print(stderr, "\r\033[K{}", text);
+    std::fflush(stderr);
+    shown_ = true;
+  }
+
+ private:
+  std::size_t total_;
+  std::size_t done_ = 0;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// Embeds one part of the input after the other.
+class Embedding {
+ public:
+  Embedding(embedding::SentenceEncoder& encoder, std::size_t total) : encoder_(encoder), progress_(total) {}
+
+  Vectors next(std::span<const std::string> lines) {
+    Vectors vectors = encoder_.embed(lines);
+    for (const embedding::Embedding& vector : vectors) {
+      ++line_;
+      if (vector.tokens_left_out > 0)
+        cli::warn("line {} is too long: its last {} tokens are left out, as the model reads {}", line_,
+                  vector.tokens_left_out, encoder_.max_tokens());
+    }
+    progress_.done(lines.size());
+    return vectors;
+  }
+
+ private:
+  embedding::SentenceEncoder& encoder_;
+  Progress progress_;
+  std::int64_t line_ = 0;
+};
+
+std::vector<std::string> read_all(cli::Input& input) {
+  std::vector<std::string> all;
+  for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines())
+    std::ranges::move(lines, std::back_inserter(all));
+  return all;
+}
+
+/// Embeds lines that are all there, and hands each part over.
+template <typename Use>
+void embed_all(embedding::SentenceEncoder& encoder, std::span<const std::string> lines, Use&& use) {
+  constexpr std::size_t at_once = 1024;
+  Embedding embedding(encoder, lines.size());
+  for (std::size_t begin = 0; begin < lines.size(); begin += at_once)
+    use(embedding.next(lines.subspan(begin, std::min(at_once, lines.size() - begin))));
+}
+
+void write_jsonl(embedding::SentenceEncoder& encoder, cli::Input& input, const Write& write) {
+  Embedding embedding(encoder, 0);
+  for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
+    for (const auto& [vector, left_out] : embedding.next(lines)) write(fmt::format("[{}]\n", fmt::join(vector, ", ")));
+    cli::flush();
+  }
+}
+
+void write_npy(embedding::SentenceEncoder& encoder, cli::Input& input, const Write& write) {
+  const std::vector<std::string> lines = read_all(input);
+  write(npy_header(static_cast<std::int64_t>(lines.size()), encoder.dimensions()));
+  embed_all(encoder, lines, [&](const Vectors& vectors) {
+    for (const auto& [vector, left_out] : vectors)
+      write({reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float)});
+  });
+}
+
+/// A line for each vector: its cosines with all of them.
+void write_similarity(embedding::SentenceEncoder& encoder, cli::Input& input, const Write& write) {
+  const std::vector<std::string> lines = read_all(input);
+  const auto count = static_cast<std::int64_t>(lines.size());
+  const std::int64_t width = encoder.dimensions();
+  const Tensor rows = Tensor::empty({count, width}, DType::f32);
+  float* to = rows.write<float>();
+  embed_all(encoder, lines, [&](const Vectors& vectors) {
+    for (const auto& [vector, left_out] : vectors) to = std::ranges::copy(vector, to).out;
+  });
+  embedding::normalize_rows(rows);
+  std::vector<float> cosines(lines.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto of_row = [&](std::int64_t row) { return rows.rows(row, row + 1).values<float>(); };
+    const auto first = of_row(i);
+    encoder.context().parallel_for(count, [&](std::int64_t j) {
+      const auto second = of_row(j);
+      cosines[static_cast<std::size_t>(j)] = std::inner_product(first.begin(), first.end(), second.begin(), 0.0f);
+    });
+    write(fmt::format("{:.6f}\n", fmt::join(cosines, "\t")));
+  }
+}
+
+void run(const Options& options) {
+  const bool binary = options.format == Format::npy && !options.similarity;
+  require(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
+          "--format npy is not for a terminal; name a file with --output, or redirect standard output");
+  EmbedderOptions embedder = options.embedder;
+  embedder.threads = options.compute.threads;
+  embedder.precision = options.compute.precision;
+  embedding::SentenceEncoder encoder(options.model, embedder);
+  if (!encoder.described())
+    cli::warn("{}: there is no modules.json; a line's vector is the mean of its tokens' vectors", options.model);
+
+  cli::Input input(options.input);
+  const auto write_all = [&](const Write& write) {
+    if (options.similarity) return write_similarity(encoder, input, write);
+    return options.format == Format::npy ? write_npy(encoder, input, write) : write_jsonl(encoder, input, write);
+  };
+  if (!options.output.empty())
+    return write_file_durably(options.output,
+                              [&](OutputFile& file) { write_all([&](std::string_view text) { file.write(text); }); });
+  write_all(cli::print);
+  cli::flush();
+}
+
+}  // namespace
+
+void add_embed(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("embed", "turn lines of text into vectors with an encoder");
+  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")
+      ->type_name("FILE");
+  command->add_option("--output", options->output, "file to write, whole or not at all (default: standard output)")
+      ->type_name("FILE");
+  static const std::map<std::string, Format> formats{{"jsonl", Format::jsonl}, {"npy", Format::npy}};
+  CLI::Option* format =
+      command
+          ->add_option("--format", options->format,
+                       "jsonl (default): a list of numbers for each line; npy: NumPy's, a matrix of f32")
+          ->transform(CLI::CheckedTransformer(formats).description("jsonl|npy"));
+  command
+      ->add_flag("--similarity", options->similarity,
+                 "write the cosines of all pairs of lines instead: a line for each, separated by tabs")
+      ->excludes(format);
+  command->add_flag_callback(
+      "--normalize", [options] { options->embedder.normalize = true; },
+      "give vectors the length 1 (default: as modules.json says)");
+  command->add_flag_callback(
+      "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come");
+  command
+      ->add_option("--prompt", options->embedder.prompt,
+                   "put this before every line (default: the model's default prompt, if it has one)")
+      ->type_name("TEXT");
+  cli::add_attention_option(*command, options->embedder.attention);
+  cli::add_compute_options(*command, options->compute);
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace rapt

@@ -1,0 +1,25 @@
+#include "cli/input.h"
+
+#include <unistd.h>
+
+#include "cli/output.h"
+#include "text/utf8.h"
+
+namespace rapt::cli {
+
+Input::Input(const std::string& path) : reader_(path), interactive_(path == "-" && isatty(STDIN_FILENO) != 0) {}
+
+std::vector<std::string> Input::next_lines() {
+  constexpr std::size_t at_once = 1024;
+  std::vector<std::string> lines;
+  for (std::string line; lines.size() < (interactive_ ? 1 : at_once) && reader_.next(line);) {
+    if (first_invalid_utf8(line) != std::string::npos) {
+      warn("{}: byte {} is not UTF-8; it is read as U+FFFD", reader_.where(), first_invalid_utf8(line) + 1);
+      line = replace_invalid_utf8(line);
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace rapt::cli

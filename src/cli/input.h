@@ -1,0 +1,27 @@
+/// Lines that a subcommand reads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "formats/line_reader.h"
+
+namespace rapt::cli {
+
+/// Lines of a file or of standard input ("-"). Bytes that are not UTF-8 become U+FFFD, with a warning, so that no line
+/// is lost.
+class Input {
+ public:
+  explicit Input(const std::string& path);
+
+  /// The next lines to work on together: one by one when a person types them. Empty at the end.
+  std::vector<std::string> next_lines();
+  std::int64_t lines() const { return reader_.lines(); }
+
+ private:
+  LineReader reader_;
+  bool interactive_;
+};
+
+}  // namespace rapt::cli

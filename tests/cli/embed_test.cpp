@@ -1,0 +1,134 @@
+// `rapt embed` as a process.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "formats/npy.h"
+#include "formats/scratch.h"
+#include "rapt/embedder.h"
+
+namespace rapt {
+namespace {
+
+const std::filesystem::path data = RAPT_TEST_DATA;
+
+class EmbedCommand : public testing::Test {
+ protected:
+  EmbedCommand() : model_(data / "embed-tiny") {
+    put(scratch_ / "lines", "Two men are walking.\n\nA dog runs!\n");
+    expected_ = Embedder(model_).embed(std::vector<std::string>{"Two men are walking.", "", "A dog runs!"});
+  }
+
+  struct Result {
+    int status = -1;
+    std::string output;
+    std::string messages;
+  };
+  Result command(const std::string& arguments) const {
+    const std::string line = std::string(RAPT_COMMAND) + " embed " + arguments + " > " + (scratch_ / "out").string() +
+                             " 2> " + (scratch_ / "err").string();
+    const int status = WEXITSTATUS(std::system(line.c_str()));
+    return {status, get(scratch_ / "out"), get(scratch_ / "err")};
+  }
+  Result embed(const std::string& more = "") const {
+    return command(model_.string() + " --input " + (scratch_ / "lines").string() + " " + more);
+  }
+
+  Scratch scratch_;
+  std::filesystem::path model_;
+  std::vector<std::vector<float>> expected_;
+};
+
+TEST_F(EmbedCommand, WritesAListOfNumbersForEachLine) {
+  const Result result = embed();
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.messages, "");
+  std::istringstream lines(result.output);
+  std::vector<std::vector<float>> found;
+  for (std::string line; std::getline(lines, line);)
+    found.push_back(nlohmann::json::parse(line).get<std::vector<float>>());
+  EXPECT_EQ(found, expected_);
+}
+
+TEST_F(EmbedCommand, WritesNpyToStandardOutputAndToAFile) {
+  std::string expected = npy_header(3, 16);
+  for (const auto& vector : expected_)
+    expected.append(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
+  EXPECT_EQ(embed("--format npy").output, expected);
+  put(scratch_ / "vectors.npy", "old");
+  EXPECT_EQ(embed("--format npy --output " + (scratch_ / "vectors.npy").string()).output, "");
+  EXPECT_EQ(get(scratch_ / "vectors.npy"), expected);
+}
+
+TEST_F(EmbedCommand, LeavesTheOldFileWhenItFails) {
+  put(scratch_ / "vectors", "old");
+  put(scratch_ / "empty.gz", std::string("\x1f\x8b\x08\x00", 4));  // a gzip file that breaks off
+  const Result result = command(model_.string() + " --input " + (scratch_ / "empty.gz").string() + " --output " +
+                                (scratch_ / "vectors").string());
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.messages.find("empty.gz"), std::string::npos) << result.messages;
+  EXPECT_EQ(get(scratch_ / "vectors"), "old");
+}
+
+TEST_F(EmbedCommand, WritesCosines) {
+  const Result result = embed("--similarity --no-normalize");
+  std::istringstream numbers(result.output);
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (std::size_t j = 0; j < 3; ++j) {
+      double product = 0;
+      for (std::size_t k = 0; k < 16; ++k) product += static_cast<double>(expected_[i][k]) * expected_[j][k];
+      double cosine = -2;
+      numbers >> cosine;
+      EXPECT_NEAR(cosine, product, 2e-6) << i << " " << j;
+    }
+  }
+  EXPECT_EQ(std::ranges::count(result.output, '\n'), 3);
+  EXPECT_EQ(std::ranges::count(result.output, '\t'), 6);
+}
+
+TEST_F(EmbedCommand, NamesLinesThatAreNotReadWhole) {
+  std::string text = "a\n";
+  for (int i = 0; i < 30; ++i) text += "dog ";
+  put(scratch_ / "lines", text + "\nb\xff\n");
+  const Result result = embed();
+  EXPECT_EQ(result.status, 0);
+  EXPECT_NE(result.messages.find("line 2 is too long: its last 8 tokens are left out, as the model reads 24"),
+            std::string::npos)
+      << result.messages;
+  EXPECT_NE(result.messages.find("line 3: byte 2 is not UTF-8; it is read as U+FFFD"), std::string::npos)
+      << result.messages;
+  EXPECT_EQ(std::ranges::count(result.output, '\n'), 3);
+}
+
+TEST_F(EmbedCommand, SaysThatThereIsNoModulesJson) {
+  std::filesystem::copy(model_, scratch_ / "bare", std::filesystem::copy_options::recursive);
+  std::filesystem::remove(scratch_ / "bare" / "modules.json");
+  model_ = scratch_ / "bare";
+  EXPECT_NE(embed().messages.find("there is no modules.json; a line's vector is the mean"), std::string::npos);
+}
+
+TEST_F(EmbedCommand, EmptyInputGivesNoRows) {
+  put(scratch_ / "lines", "");
+  EXPECT_EQ(embed().output, "");
+  EXPECT_EQ(embed("--similarity").output, "");
+  EXPECT_EQ(embed("--format npy").output, npy_header(0, 16));
+}
+
+TEST_F(EmbedCommand, SaysInOneLineWhatIsWrong) {
+  for (const char* name : {"gpt2-tiny", "marian-tiny"}) {
+    model_ = data / name;
+    const Result result = embed();
+    EXPECT_EQ(result.status, 1);
+    EXPECT_NE(result.messages.find("rapt embed needs an encoder"), std::string::npos) << result.messages;
+    EXPECT_EQ(std::ranges::count(result.messages, '\n'), 1) << result.messages;
+  }
+  model_ = data / "embed-tiny";
+  EXPECT_NE(embed("--similarity --format npy").status, 0);
+}
+
+}  // namespace
+}  // namespace rapt
