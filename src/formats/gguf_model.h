@@ -29,7 +29,7 @@ struct GgufArchitecture {
 /// finite and positive. Limits: 100,000 layers, 2^30 positions, 2^20 for the other sizes.
 GgufArchitecture read_architecture(const Gguf& file);
 
-/// The tokens of a vocabulary, as they lie in the file: any bytes.
+/// The tokens of a vocabulary, as they lie in the file: any bytes, there as long as the Gguf is.
 struct GgufVocabulary {
   std::string_view model;  ///< "llama", "gpt2", ...
   std::vector<std::string_view> tokens;

@@ -440,7 +440,8 @@ TEST(GgufModel, G11_Vocabularies) {
   const auto with_tokens = [&](const std::vector<std::string>& values) {
     return with(tokens, gguf_strings(tokens, values));
   };
-  const auto found = read_vocabulary(open(small_model().text()));
+  const Gguf file = open(small_model().text());
+  const auto found = read_vocabulary(file);
   EXPECT_EQ(found.value().tokens, (std::vector<std::string_view>{"<s>", "a", "b"}));
   EXPECT_EQ(found.value().scores, (std::vector<double>{0, -1, -2}));
   EXPECT_FALSE(read_vocabulary(open(with(tokens, {}).text())).has_value());
