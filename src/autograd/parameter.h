@@ -23,6 +23,9 @@ class Weight {
   DType dtype() const { return dtype_; }
   /// The numbers, kept from the first call on: all zero, unless there is a source.
   const Tensor& value() const;
+  /// A table that is looked up and multiplied by and nothing else: a source may give it in bf16.
+  bool is_table() const { return is_table_; }
+  void set_table() { is_table_ = true; }
   /// For models that are run and not trained: where the numbers come from, when they are asked for. Products read it to
   /// pack it and keep the pack alone.
   void set_source(std::function<Tensor()> source) { source_ = std::move(source); }
@@ -56,6 +59,7 @@ class Weight {
   mutable Tensor value_;
   Tensor gradient_;
   bool has_gradient_ = false;
+  bool is_table_ = false;
   bool stale_ = true;
   kernels::GemmWeight matrix_;
 };

@@ -160,11 +160,12 @@ struct Piece {
   std::int64_t row;
 };
 
-/// A weight in f32 from the pieces it is made of: the mapped file itself where that is possible.
-Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces) {
+/// A weight from the pieces it is made of: the mapped file itself where it holds the weight in f32 (or bf16, for
+/// tables), a copy in f32 elsewhere.
+Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_table) {
   const Piece& first = pieces[0];
-  if (pieces.size() == 1 && first.stored.dtype() == DType::f32 && first.layout.kind == TensorLayout::plain)
-    return first.stored.reshape(shape);
+  const bool fits = first.stored.dtype() == DType::f32 || (is_table && first.stored.dtype() == DType::bf16);
+  if (pieces.size() == 1 && fits && first.layout.kind == TensorLayout::plain) return first.stored.reshape(shape);
   const Tensor result = Tensor::empty(shape, DType::f32);
   Tensor stacked;
   const void* stacked_of = nullptr;
@@ -196,7 +197,9 @@ class Filler {
   TensorAccount run() {
     for (const Binding& binding : bind(model_)) fill(binding);
     for (auto& [weight, pieces] : pieces_) {
-      weight->set_source([shape = weight->shape(), parts = std::move(pieces)] { return assemble(shape, parts); });
+      weight->set_source([shape = weight->shape(), parts = std::move(pieces), table = weight->is_table()] {
+        return assemble(shape, parts, table);
+      });
     }
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);
@@ -311,7 +314,10 @@ TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tens
 
 std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,
                                             const std::function<Tensor(const Parameter&)>& part) {
-  const auto value = [](const Parameter& parameter) { return parameter.value(); };
+  const auto value = [](const Parameter& parameter) {
+    const Tensor stored = parameter.value();
+    return stored.dtype() == parameter.weight->dtype() ? stored : stored.to(parameter.weight->dtype());
+  };
   std::vector<NamedTensor> tensors;
   for (const Binding& binding : bind(model)) {
     const Layout layout{binding.layout, model.config().decoder_heads};

@@ -24,7 +24,7 @@ void check_ids(const char* kernel, const char* name, std::span<const std::int32_
 void check_forward(const Embedding& embedding) {
   constexpr const char* kernel = "embedding_forward";
   const Tensor& table = embedding.table;
-  check_type(kernel, "table", table, {DType::f32, DType::f64});
+  check_type(kernel, "table", table, {DType::f32, DType::bf16, DType::f64});
   require(table.shape().rank() == 2, "{}: table is {}, expected [rows, width]", kernel, table.shape().text());
   if (table.dtype() == DType::f64) {
     check_type(kernel, "y", embedding.y, {DType::f64});
@@ -36,7 +36,7 @@ void check_forward(const Embedding& embedding) {
   check_ids(kernel, "ids", embedding.ids, table.dim(0));
   const auto check_added = [&](const char* name, std::span<const std::int32_t> rows, const Tensor& added) {
     if (!added.defined()) return;
-    check_operand(kernel, name, added, {added.dim(0), table.dim(1)}, table.dtype());
+    check_operand(kernel, name, added, {added.dim(0), table.dim(1)}, accumulator_of(table.dtype()));
     require(rows.size() == embedding.ids.size(), "{}: {} {} for {} ids", kernel, rows.size(), name,
             embedding.ids.size());
     check_ids(kernel, name, rows, added.dim(0));

@@ -8,8 +8,8 @@
 namespace rapt::kernels {
 
 /// y[t, :] = dropout(scale * table[ids[t], :] + position_table[positions[t], :] + type_table[types[t], :]).
-/// Tables: [rows, width] f32 (f64); y: [tokens, width] f32 or bf16 (f64 with f64 tables). An id outside its table
-/// throws Error.
+/// Tables: [rows, width] f32 (f64), the first one also bf16; y: [tokens, width] f32 or bf16 (f64 with f64 tables). An
+/// id outside its table throws Error.
 struct Embedding {
   std::span<const std::int32_t> ids;
   Tensor table;

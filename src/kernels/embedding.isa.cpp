@@ -8,16 +8,17 @@ namespace {
 template <typename Table, typename T, typename Drop>
 void forward(const EmbeddingBlock& block, Drop& drop) {
   const int64_t width = block.width;
-  const Table factor = static_cast<Table>(block.scale);
+  using Scalar = typename Simd<Table>::Scalar;
+  const Scalar factor = static_cast<Scalar>(block.scale);
   for (int64_t t = 0; t < block.tokens; ++t) {
     const int64_t begin = (block.first_token + t) * width;
     const Table* row = static_cast<const Table*>(block.table) + block.ids[t] * width;
     T* y = static_cast<T*>(block.y) + t * width;
     const auto added = [t, width](const int32_t* rows, const void* table) {
-      return rows == nullptr ? nullptr : static_cast<const Table*>(table) + rows[t] * width;
+      return rows == nullptr ? nullptr : static_cast<const Scalar*>(table) + rows[t] * width;
     };
-    const Table* position = added(block.positions, block.position_table);
-    const Table* type = added(block.types, block.type_table);
+    const Scalar* position = added(block.positions, block.position_table);
+    const Scalar* type = added(block.types, block.type_table);
     each_vector_with_dropout<T>(drop, begin, width, [=](int64_t i, auto part, auto keep) RAPT_INLINE_LAMBDA {
       auto sum = load(row + i, part) * factor;
       if (position != nullptr) sum += load(position + i, part);
@@ -46,13 +47,15 @@ void backward(const EmbeddingGradientBlock& block, Drop& drop) {
 
 void embedding_forward_block(const EmbeddingBlock& block) {
   with_dropout(block.mask, [&](auto& drop) {
-    if (block.table_type == DType::f64) {
-      forward<double, double>(block, drop);
-    } else if (block.dtype == DType::bf16) {
-      forward<float, bf16>(block, drop);
-    } else {
-      forward<float, float>(block, drop);
-    }
+    with_type(block.table_type, [&]<typename Table>(Type<Table>) {
+      if constexpr (sizeof(Table) == sizeof(double)) {
+        forward<double, double>(block, drop);
+      } else if (block.dtype == DType::bf16) {
+        forward<Table, bf16>(block, drop);
+      } else {
+        forward<Table, float>(block, drop);
+      }
+    });
   });
 }
 

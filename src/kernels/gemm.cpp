@@ -136,8 +136,8 @@ struct GemmWeight::Packs {
       const Tensor weight = source.weight();
       const std::int64_t n = weight.dim(0);
       const std::int64_t k = weight.dim(1);
-      const memory::desc plain = gradient ? memory::desc({n, k}, memory::data_type::f32, Tag::ab)
-                                          : memory::desc({k, n}, memory::data_type::f32, Tag::ba);
+      const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(weight.dtype()), Tag::ab)
+                                          : memory::desc({k, n}, onednn_type(weight.dtype()), Tag::ba);
       memory unpacked = wrap(plain, weight.raw());
       memory packed = wrap(wanted, pack.storage.raw());
       dnnl::stream stream(engine());

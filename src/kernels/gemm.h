@@ -19,9 +19,9 @@ class GemmWeight {
   GemmWeight(GemmWeight&&) noexcept;
   GemmWeight& operator=(GemmWeight&&) noexcept;
 
-  /// W [n, k], f32 or f64; kept by reference. Forgets what was packed.
+  /// W [n, k], f32, bf16 or f64; kept by reference. Forgets what was packed.
   void set(const Tensor& weight);
-  /// W of this shape in f32, read when it has to be packed, and not kept.
+  /// W of this shape in f32 or bf16, read when it has to be packed, and not kept.
   void set(const Shape& shape, std::function<Tensor()> read);
   const Shape& shape() const { return shape_; }
   Tensor weight() const { return weight_.defined() ? weight_ : read_(); }

@@ -21,6 +21,12 @@ class Builder {
     return made;
   }
 
+  WeightPtr table(const std::string& name, std::int64_t rows) {
+    auto made = weight(name, {rows, config_.d_model});
+    made->set_table();
+    return made;
+  }
+
   /// A linear layer, or several with the same input stacked into one.
   Linear linear(const std::string& name, std::int64_t inputs, std::int64_t outputs, bool bias = true) {
     return stacked("", {{name, outputs}}, inputs, bias);
@@ -245,13 +251,12 @@ std::vector<attention::Span> pair_up(const Sequences& queries, const Sequences& 
 Transformer::Transformer(const ModelConfig& config, DType dtype) : config_(config) {
   check(config_);
   Builder build(config_, dtype, parameters_);
-  const Shape table{config_.vocab, config_.d_model};
   WeightPtr source, target;
   if (config_.encoder_decoder() && !config_.shared_embeddings) {
-    source = build.weight("source_embedding.weight", {config_.source_vocabulary(), config_.d_model});
-    target = build.weight("target_embedding.weight", table);
+    source = build.table("source_embedding.weight", config_.source_vocabulary());
+    target = build.table("target_embedding.weight", config_.vocab);
   } else {
-    source = target = build.weight("embedding.weight", table);
+    source = target = build.table("embedding.weight", config_.vocab);
   }
   const bool last_norm = config_.norm != NormPlacement::post;
   if (!config_.decoder_only()) {
@@ -268,7 +273,7 @@ Transformer::Transformer(const ModelConfig& config, DType dtype) : config_(confi
   }
   if (config_.heads.masked_language_model) masked_language_ = build.masked_language_head();
   if (!config_.encoder_only() || config_.heads.masked_language_model) {
-    output_.weight = config_.tied_output ? target : build.weight("output.weight", table);
+    output_.weight = config_.tied_output ? target : build.table("output.weight", config_.vocab);
     if (config_.logits_bias || config_.heads.masked_language_model)
       output_.bias = build.weight("output.bias", {config_.vocab});
   }

@@ -300,6 +300,15 @@ TEST(Checkpoint, WeightsOfSixteenBitsAreReadAsTheyAre) {
         }
         EXPECT_EQ(compared, stored.values.size());
       }
+      const auto copied = load_model(stored.directory());
+      const auto mapped = map_model(stored.directory());
+      for (const DType compute : {DType::f32, DType::bf16}) {
+        Context ctx({.compute = compute});
+        const Golden golden(name);
+        const Tensor expected = copied->logits(ctx, golden.batch);
+        const Tensor logits = mapped->logits(ctx, golden.batch);
+        EXPECT_EQ(std::memcmp(logits.raw(), expected.raw(), expected.bytes()), 0);
+      }
     }
   }
 }

@@ -61,6 +61,29 @@ TEST(Embedding, AddsScaledRowsAndPositions) {
   }
 }
 
+TEST(Embedding, ATableOfSixteenBitsIsItsNumbersInF32) {
+  const Context ctx;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Shape& shape : shapes) {
+      const auto ids = random_ids(shape[0], 11, 1);
+      const Tensor table = random_tensor({11, shape[1]}, DType::bf16, 3);
+      const Tensor position_table = random_tensor({11, shape[1]}, DType::f32, 4);
+      const Tensor y = Tensor::empty(shape, dtype);
+      const Tensor expected = Tensor::empty(shape, dtype);
+      for (const auto& [from, to] : {std::pair{table, y}, std::pair{table.to(DType::f32), expected}}) {
+        embedding_forward(ctx, {.ids = ids,
+                                .table = from,
+                                .scale = 3.5,
+                                .positions = ids,
+                                .position_table = position_table,
+                                .dropout = dropout,
+                                .y = to});
+      }
+      expect_same_bits(y, expected);
+    }
+  }
+}
+
 TEST(Embedding, BackwardAddsTheGradientsOfEachId) {
   const Context ctx;
   for (const DType dtype : floating) {
