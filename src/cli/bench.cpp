@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/bench_attention.h"
+#include "cli/bench_model.h"
 #include "cli/bench_report.h"
 #include "core/error.h"
 #include "kernels/ceiling.h"
@@ -158,6 +159,7 @@ void add_bench(CLI::App& app) {
   add_common(gemm);
   gemm->callback([options] { bench_gemm(*options); });
   add_bench_attention(*command);
+  add_bench_model(*command);
   CLI::App* train =
       command->add_subcommand("train", "whole training steps, on random tokens; GFLOP/s count matrix products only");
   add_common(train);
