@@ -56,7 +56,7 @@ class AttentionPage {
       const decoding::Hypothesis& best = part.hypotheses.front();
       const ModelConfig& config = model_.model().config();
       const Tokenizer& target = model_.tokenizer().target();
-      const auto written = decoding::written_tokens(best, config.eos);
+      const auto written = decoding::written_tokens(best);
       if (written.empty()) continue;
       view::Sentence sentence;
       sentence.source = view::pieces_of(model_.tokenizer(), part.source);

@@ -24,9 +24,9 @@ const Hypothesis& nth(const TranslatedPart& part, std::size_t n) {
 
 }  // namespace
 
-std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis, std::int32_t eos) {
+std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis) {
   std::vector<std::int32_t> tokens = hypothesis.tokens;
-  if (hypothesis.ended) tokens.push_back(eos);
+  if (hypothesis.end) tokens.push_back(*hypothesis.end);
   return tokens;
 }
 
@@ -95,7 +95,7 @@ std::vector<Translation> TranslationModel::join(const std::vector<TranslatedPart
 
 std::vector<CapturedAttention> TranslationModel::attention(const TranslatedPart& part, const Hypothesis& hypothesis,
                                                            std::set<AttentionKind> kinds) {
-  std::vector<std::int32_t> input = written_tokens(hypothesis, model_->config().eos);
+  std::vector<std::int32_t> input = written_tokens(hypothesis);
   if (input.empty()) return {};
   input.insert(input.begin(), model_->config().decoder_start);
   input.pop_back();
@@ -117,7 +117,7 @@ std::vector<AlignedWords> TranslationModel::align(const TranslatedPart& part, co
   const int wanted = layer >= 0 ? layer : std::max(layers > 2 ? layers - 2 : layers - 1, 0);
   for (const CapturedAttention& map : attention(part, hypothesis, {AttentionKind::cross})) {
     if (map.layer != wanted) continue;
-    const std::vector<std::int32_t> target = written_tokens(hypothesis, model_->config().eos);
+    const std::vector<std::int32_t> target = written_tokens(hypothesis);
     return align_words(map, words_of_pieces(*tokenizer_, part.source), words_of_pieces(tokenizer_->target(), target));
   }
   return {};
