@@ -5,6 +5,7 @@
 #include "decoding/alignment.h"
 #include "decoding/segments.h"
 #include "families/checkpoint.h"
+#include "text/utf8.h"
 
 namespace rapt::decoding {
 namespace {
@@ -58,7 +59,16 @@ std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<c
       line_of.push_back(i);
     }
   }
-  auto hypotheses = decoding::translate(ctx_, *model_, sources, search_options(options));
+  TranslationOptions search = search_options(options);
+  if (!options.prefix.empty()) {
+    require_utf8(options.prefix, "the prefix");
+    const auto prefix = tokenizer_->target().encode(options.prefix, {.special_tokens = false});
+    search.prefixes.resize(sources.size());
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (i == 0 || line_of[i] != line_of[i - 1]) search.prefixes[i] = prefix;
+    }
+  }
+  auto hypotheses = decoding::translate(ctx_, *model_, sources, search);
   std::vector<std::vector<TranslatedPart>> translated(lines.size());
   for (std::size_t i = 0; i < sources.size(); ++i) {
     translated[line_of[i]].push_back({std::move(sources[i]), std::move(hypotheses[i])});

@@ -364,6 +364,31 @@ TEST(Translation, CachedEqualsUncached) {
   }
 }
 
+/// A prefix that the search would have written anyway changes nothing but its own log-probability.
+TEST(Translation, BeginsWithItsPrefix) {
+  for (const char* name : {"marian-tiny", "mbart-tiny", "t5-tiny"}) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    const std::vector<Ids> sources{{5, 9, 30, 8, 21, 12, 33, model->config().eos}, {7, 7, model->config().eos}};
+    TranslationOptions options{.beam = 1};
+    const auto free = translate(ctx, *model, sources, options);
+    const std::size_t forced = model->config().forced_bos >= 0 ? 1 : 0;
+    const Ids& tokens = free[0][0].tokens;
+    ASSERT_GT(tokens.size(), forced + 1);
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(forced);
+    options.prefixes = {Ids(begin, begin + 1), {11}};
+    const auto found = translate(ctx, *model, sources, options);
+    EXPECT_EQ(found[0][0].tokens, tokens);
+    EXPECT_EQ(found[0][0].log_probabilities[forced], 0);
+    ASSERT_GT(found[1][0].tokens.size(), forced);
+    EXPECT_EQ(found[1][0].tokens[forced], 11);
+    const auto alone = translate(ctx, *model, std::span(sources).subspan(1), {.beam = 1, .prefixes = {{11}}});
+    EXPECT_EQ(alone[0][0].tokens, found[1][0].tokens);
+    EXPECT_EQ(alone[0][0].log_probability, found[1][0].log_probability);
+  }
+}
+
 TEST(Translation, OfASentenceIsTheSameAloneAndForAnyThreads) {
   const auto model = load_model(data + "/marian-tiny");
   Context one({.threads = 1});
