@@ -32,6 +32,7 @@ struct TranslateOptions {
   int nbest = 1;  ///< translations returned, at most `beam`
   LengthPenalty length_penalty = LengthPenalty::paper;
   std::optional<double> alpha;  ///< when not set: 0.6 (paper), 1 (average)
+  std::string prefix = {};      ///< what each translation is made to begin with, at no cost
   int batch_tokens = 4096;      ///< source tokens translated at once
   bool align = false;           ///< fill Translation::alignment
   int align_layer = -1;  ///< decoder layer whose cross-attention aligns; -1: the last but one (the last of one or two)

@@ -10,7 +10,7 @@ For each tiny random model this writes, into tests/data/,
     logits                        f32 [tokens, vocab]
     label_smoothing, loss         f64 [1]; the mean over all tokens of (1 - s) * -log p(target) + s * mean over the vocabulary of -log p
     gradient.PARAMETER            f32, of that loss
-  NAME-generation.json     what 20 sources or prompts give: greedy and beam outputs with their scores, or greedy texts.
+  NAME-generation.json     what 20 sources or prompts give: greedy and beam outputs; log probabilities of the latter (of all of translations).
 
 Everything is computed in float64, one sequence at a time (so without padding), from the float32 weights that are saved.
 
@@ -404,12 +404,26 @@ def translations(directory, name, model, sources):
           f"{sum(case['beam4']['ids'] != case['beam4_mean']['ids'] for case in cases)} of them by length normalisation")
 
 
+def log_probability_of_text(model, prompt, output):
+    """Of what a language model writes behind a prompt."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + output[:-1]])).logits[0, len(prompt) - 1 :]
+    return torch.log_softmax(logits.double(), dim=-1).gather(1, torch.tensor(output)[:, None]).sum().item()
+
+
 def texts(directory, name, model):
-    """Greedy continuations of 20 prompts."""
+    """Greedy and beam-search continuations of 20 prompts."""
     prompts = random_sentences(torch.Generator().manual_seed(8), [1 + i for i in range(20)], 40)
-    _, outputs = agreed(directory, name, model, prompts, {"greedy": {"max_new_tokens": 12}})
-    cases = [{"prompt": prompt} | output for prompt, output in zip(prompts, outputs)]
-    write_generation(directory, name, cases, ["greedy"])
+    searches = {search: SEARCHES[search] | {"max_new_tokens": 12} for search in ("greedy", "beam4_mean")}
+    exact, outputs = agreed(directory, name, model, prompts, searches)
+    cases = []
+    for prompt, output in zip(prompts, outputs):
+        ids = output["beam4_mean"]
+        log_probability = round(log_probability_of_text(exact, prompt, ids), 6)
+        cases.append({"prompt": prompt} | output | {"beam4_mean": {"ids": ids, "log_probability": log_probability}})
+    write_generation(directory, name, cases, searches)
+    differing = sum(case["beam4_mean"]["ids"] != case["greedy"] for case in cases)
+    print(f"{name}: {differing} of {len(cases)} beam outputs differ from greedy ones")
 
 
 def make_translation(directory, name):

@@ -1,19 +1,17 @@
 #include "cli/generate.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <memory>
-#include <span>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "cli/input.h"
 #include "cli/output.h"
+#include "cli/writing_options.h"
 #include "core/error.h"
-#include "decoding/generate.h"
-#include "decoding/model_stepper.h"
-#include "families/checkpoint.h"
-#include "text/tokenizer.h"
-#include "text/utf8.h"
+#include "decoding/language_model.h"
+#include "formats/json.h"
 
 namespace rapt {
 namespace {
@@ -21,84 +19,138 @@ namespace {
 struct Options {
   std::string model;
   std::string prompt = "\n";
-  std::int32_t max_tokens = 256;
-  std::int32_t samples = 1;
-  std::string use_attention;
+  std::string prompt_file;
+  std::string input;
+  bool json = false;
   cli::ComputeOptions compute;
-  decoding::SamplingOptions sampling;
+  GeneratorOptions generator;
+  GenerateOptions generate;
 };
 
-/// Prints the text that follows a prompt as it grows. The prompt's tokens are decoded with it, because what a token
-/// stands for depends on whether it is the first.
-class Continuation {
+/// The object that --json writes for a text.
+OrderedJson json_of(const std::string& prompt, const GeneratedText& text, const GenerateOptions& options) {
+  const bool scored = options.log_probabilities || options.beam > 0;
+  OrderedJson json = {{"prompt", prompt}, {"text", text.text}, {"finish", name_of(text.finish)}};
+  if (scored) json["log_probability"] = text.log_probability;
+  if (options.beam > 0) json["score"] = text.score;
+  json["prompt_tokens"] = text.prompt_tokens;
+  json["tokens"] = OrderedJson::array();
+  for (const GeneratedToken& token : text.tokens) {
+    OrderedJson of_token = {{"id", token.id}, {"text", token.text}};
+    if (scored) of_token["log_probability"] = token.log_probability;
+    json["tokens"].push_back(std::move(of_token));
+  }
+  return json;
+}
+
+/// Writes texts for some prompts after the other.
+class Writer {
  public:
-  Continuation(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt)
-      : stream_(tokenizer.stream()), prompt_left_(tokenizer.decode(prompt).size()) {
-    for (const std::int32_t token : prompt) add(token);
+  explicit Writer(const Options& options) : options_(options), model_(options.model, options.generator) {
+    generate_ = options.generate;
+    cli::warn_of_ignored(options.model, model_.generation_config());
+    const auto penalty = model_.sampling(generate_).repetition_penalty;
+    if (generate_.beam > 0 && penalty != 1)
+      cli::warn("beam search does not apply the repetition penalty of {} that generation_config.json asks for",
+                penalty);
   }
 
-  void add(std::int32_t token) { show(stream_->add(token)); }
-  void finish() {
-    show(stream_->finish());
+  /// One text is shown while it is written.
+  void write_one(const std::string& prompt) {
+    cli::print(prompt);
+    cli::flush();
+    const auto texts = model_.generate(std::span(&prompt, 1), generate_, [](auto, auto, std::string_view more) {
+      cli::print(more);
+      cli::flush();
+      return true;
+    });
     cli::print("\n");
+    warn_of_length(texts[0][0]);
   }
 
- private:
-  void show(std::string_view text) {
-    const std::size_t of_prompt = std::min(text.size(), prompt_left_);
-    prompt_left_ -= of_prompt;
-    if (of_prompt == text.size()) return;
-    cli::print(text.substr(of_prompt));
+  void write(const std::vector<std::string>& prompts) {
+    const auto texts = model_.generate(prompts, generate_);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      for (const GeneratedText& text : texts[i]) show(prompts[i], text);
+    }
+    generate_.stream += prompts.size() * static_cast<std::uint64_t>(generate_.samples);
     cli::flush();
   }
 
-  std::unique_ptr<TextStream> stream_;
-  std::size_t prompt_left_;  // bytes
+ private:
+  void show(const std::string& prompt, const GeneratedText& text) {
+    if (options_.json) {
+      cli::print(json_line(json_of(prompt, text, generate_)) + "\n");
+    } else {
+      cli::print((shown_++ > 0 ? "---\n" : "") + prompt + text.text + "\n");
+    }
+    warn_of_length(text);
+  }
+
+  void warn_of_length(const GeneratedText& text) {
+    const ModelConfig& config = model_.model().config();
+    if (text.finish == FinishReason::context) {
+      cli::warn("stopped after {} tokens: the model has {} positions", text.tokens.size(), config.max_positions);
+    } else if (!warned_ && text.prompt_tokens + std::ssize(text.tokens) > config.max_positions) {
+      cli::warn("prompt and text have more tokens than the {} that the model was made for", config.max_positions);
+      warned_ = true;
+    }
+  }
+
+  const Options& options_;
+  decoding::LanguageModel model_;
+  GenerateOptions generate_;
+  std::int64_t shown_ = 0;
+  bool warned_ = false;
 };
 
-void run(const Options& options) {
-  const auto model = map_model(options.model, parse_attention_rules(options.use_attention));
-  require(!model->config().encoder_only(), "{}: a {} model encodes texts and does not continue them", options.model,
-          model->config().family);
-  require(model->config().decoder_only(), "{}: a {} model translates; use rapt translate", options.model,
-          model->config().family);
-  const auto tokenizer = load_tokenizer(options.model);
-  require_utf8(options.prompt, "--prompt");
-  std::vector<std::int32_t> prompt = tokenizer->encode(options.prompt);
-  if (prompt.empty() && model->config().bos >= 0) prompt.push_back(model->config().bos);
-  require(!prompt.empty(), "--prompt: the text is empty; this model needs a first token to go on from");
-
-  const std::vector<std::vector<std::int32_t>> prompts(static_cast<std::size_t>(options.samples), prompt);
-  Context ctx({.threads = options.compute.threads,
-               .compute = options.compute.precision == Precision::bf16 ? DType::bf16 : DType::f32});
-  decoding::ModelStepper stepper(ctx, *model,
-                                 {.sequences = options.samples,
-                                  .max_hypotheses = options.samples,
-                                  .capacity = static_cast<std::int32_t>(prompt.size()) + options.max_tokens});
-  decoding::GenerateOptions generate{.sampling = options.sampling, .max_tokens = options.max_tokens};
-  generate.stop = model->config().more_eos;
-  if (tokenizer->special().eos) generate.stop.push_back(*tokenizer->special().eos);
-
-  // One text is shown while it is written; several would get mixed up.
-  Continuation continuation(*tokenizer, prompt);
-  if (options.samples == 1) cli::print(options.prompt);
-  const auto texts =
-      decoding::generate(ctx, stepper, RaggedTokens::of(prompts), generate, [&](std::int32_t, std::int32_t token) {
-        if (options.samples == 1) continuation.add(token);
-        return true;
-      });
-  for (std::size_t i = 0; options.samples > 1 && i < texts.size(); ++i) {
-    cli::print((i > 0 ? "---\n" : "") + options.prompt);
-    Continuation whole(*tokenizer, prompt);
-    for (const std::int32_t token : texts[i].tokens) whole.add(token);
-    whole.finish();
+void run(Options& options) {
+  options.generator.threads = options.compute.threads;
+  options.generator.precision = options.compute.precision;
+  if (!options.prompt_file.empty()) options.prompt = cli::read_text(options.prompt_file);
+  Writer writer(options);
+  if (!options.input.empty()) {
+    cli::Input input(options.input);
+    for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines())
+      writer.write(lines);
+  } else if (options.json || options.generate.samples > 1 || options.generate.beam > 0) {
+    writer.write({options.prompt});
+  } else {
+    writer.write_one(options.prompt);
   }
-  if (options.samples == 1) continuation.finish();
   cli::flush();
-  const std::int64_t written = static_cast<std::int64_t>(texts.front().tokens.size());
-  if (texts.front().finish == decoding::Finish::length && written < options.max_tokens) {
-    cli::warn("stopped after {} tokens: the model has {} positions", written, model->config().max_positions);
-  }
+}
+
+void add_prompt_options(CLI::App& command, Options& options) {
+  CLI::Option* prompt = command.add_option("--prompt", options.prompt, "text to continue (default: a new line)");
+  CLI::Option* file =
+      command.add_option("--prompt-file", options.prompt_file,
+                         "file with the text to continue, but for the newline at its end; -: standard input");
+  CLI::Option* input =
+      command.add_option("--input", options.input, "file with a prompt a line, plain or gzip; -: standard input");
+  prompt->type_name("TEXT")->excludes(file)->excludes(input);
+  file->type_name("FILE")->excludes(input);
+  input->type_name("FILE");
+  command.add_option("--prefix", options.generate.prefix, "what the text written is made to begin with")
+      ->type_name("TEXT");
+}
+
+void add_search_options(CLI::App& command, GenerateOptions& options) {
+  CLI::Option* beam = command
+                          .add_option("--beam", options.beam,
+                                      "search for the likeliest texts with so many hypotheses, in place of drawing")
+                          ->check(CLI::Range(1, 1024))
+                          ->excludes("--temperature")
+                          ->excludes("--top-k")
+                          ->excludes("--top-p")
+                          ->excludes("--min-p")
+                          ->excludes("--repetition-penalty")
+                          ->excludes("--samples");
+  command.add_option("--nbest", options.nbest, "texts to write of those found")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024))
+      ->needs(beam);
+  cli::add_length_penalty_options(command, options.length_penalty, options.alpha, "average");
 }
 
 }  // namespace
@@ -107,33 +159,25 @@ void add_generate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "continue a text with a language model");
   command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
-  command->add_option("--prompt", options->prompt, "text to continue (default: a new line)")->type_name("TEXT");
-  command->add_option("--max-tokens", options->max_tokens, "tokens to write")
+  add_prompt_options(*command, *options);
+  GenerateOptions& generate = options->generate;
+  command->add_option("--max-tokens", generate.max_tokens, "tokens to write")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
-  command->add_option("--samples", options->samples, "texts to write")
+  command->add_option("--stop", generate.stop, "end the text before this; may be given several times")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command->add_option("--samples", generate.samples, "texts to write for a prompt")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  cli::add_sampling_options(*command, generate, "1, from all tokens");
+  add_search_options(*command, generate);
+  CLI::Option* json = command->add_flag("--json", options->json, "write an object for each text, one a line");
   command
-      ->add_option("--temperature", options->sampling.temperature,
-                   "logits are divided by it; 0: always the likeliest token")
-      ->capture_default_str();
-  command->add_option("--top-k", options->sampling.top_k, "draw from the k likeliest tokens; 0: from all")
-      ->capture_default_str();
-  command
-      ->add_option("--top-p", options->sampling.top_p,
-                   "draw from the likeliest tokens that have this much of the probability together")
-      ->capture_default_str();
-  command
-      ->add_option("--min-p", options->sampling.min_p,
-                   "draw from tokens at least this many times as likely as the likeliest")
-      ->capture_default_str();
-  command
-      ->add_option("--repetition-penalty", options->sampling.repetition_penalty,
-                   "over 1: makes tokens that were used less likely")
-      ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "of what is drawn")->capture_default_str();
-  cli::add_attention_option(*command, options->use_attention);
+      ->add_flag("--log-probabilities", generate.log_probabilities,
+                 "tell how likely the model finds each token that is written")
+      ->needs(json);
+  cli::add_attention_option(*command, options->generator.attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });
 }

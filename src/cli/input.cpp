@@ -22,4 +22,12 @@ std::vector<std::string> Input::next_lines() {
   return lines;
 }
 
+std::string read_text(const std::string& path) {
+  LineReader reader(path);
+  std::string text;
+  for (std::string line; reader.next(line);) text += (reader.lines() > 1 ? "\n" : "") + line;
+  require_utf8(text, path == "-" ? "standard input" : path);
+  return text;
+}
+
 }  // namespace rapt::cli

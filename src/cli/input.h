@@ -24,4 +24,8 @@ class Input {
   bool interactive_;
 };
 
+/// All of a file or of standard input ("-"), plain or gzip, without the newline at its end. Throws Error unless it is
+/// UTF-8.
+std::string read_text(const std::string& path);
+
 }  // namespace rapt::cli

@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "cli/bench.h"
+#include "cli/chat.h"
 #include "cli/embed.h"
 #include "cli/evaluate.h"
 #include "cli/generate.h"
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
   rapt::add_translate(app);
   rapt::add_evaluate(app);
   rapt::add_generate(app);
+  rapt::add_chat(app);
   rapt::add_embed(app);
   rapt::add_inspect(app);
   rapt::add_bench(app);

@@ -33,18 +33,24 @@ void add_attention_option(CLI::App& command, std::string& rules) {
       ->type_name("RULES");
 }
 
+void add_length_penalty_options(CLI::App& command, LengthPenalty& penalty, std::optional<double>& alpha,
+                                std::string_view default_penalty) {
+  static const std::map<std::string, LengthPenalty> penalties{{"paper", LengthPenalty::paper},
+                                                              {"average", LengthPenalty::average}};
+  command
+      .add_option("--length-penalty", penalty,
+                  fmt::format("what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper) or length^alpha "
+                              "(average) (default: {})",
+                              default_penalty))
+      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
+  command.add_option("--alpha", alpha, "of the length penalty (default: 0.6 for paper, 1 for average)");
+}
+
 void add_search_options(CLI::App& command, TranslateOptions& options) {
   command.add_option("--beam", options.beam, "hypotheses kept while searching; 1: greedy")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  static const std::map<std::string, LengthPenalty> penalties{{"paper", LengthPenalty::paper},
-                                                              {"average", LengthPenalty::average}};
-  command
-      .add_option(
-          "--length-penalty", options.length_penalty,
-          "what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper, default) or length^alpha (average)")
-      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
-  command.add_option("--alpha", options.alpha, "of the length penalty (default: 0.6 for paper, 1 for average)");
+  add_length_penalty_options(command, options.length_penalty, options.alpha, "paper");
   command.add_option("--batch-tokens", options.batch_tokens, "source tokens translated at once")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

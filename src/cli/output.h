@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,9 @@ void add_compute_options(CLI::App& command, ComputeOptions& options);
 
 /// --use-attention: how layers attend, in place of what the model's directory says.
 void add_attention_option(CLI::App& command, std::string& rules);
+/// --length-penalty and --alpha.
+void add_length_penalty_options(CLI::App& command, LengthPenalty& penalty, std::optional<double>& alpha,
+                                std::string_view default_penalty);
 /// --beam, --length-penalty, --alpha and --batch-tokens.
 void add_search_options(CLI::App& command, TranslateOptions& options);
 

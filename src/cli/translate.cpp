@@ -56,7 +56,7 @@ class AttentionPage {
       const decoding::Hypothesis& best = part.hypotheses.front();
       const ModelConfig& config = model_.model().config();
       const Tokenizer& target = model_.tokenizer().target();
-      const auto written = decoding::written_tokens(best, config.eos);
+      const auto written = decoding::written_tokens(best);
       if (written.empty()) continue;
       view::Sentence sentence;
       sentence.source = view::pieces_of(model_.tokenizer(), part.source);
@@ -127,6 +127,8 @@ void add_translate(CLI::App& app) {
                    "print this many translations a line, as \"line ||| translation ||| score\"")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  command->add_option("--prefix", options->translate.prefix, "what translations are made to begin with")
+      ->type_name("TEXT");
   command->add_flag("--align", options->translate.align,
                     "append \" ||| \" and the aligned words as source-target pairs, from cross-attention");
   command

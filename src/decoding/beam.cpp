@@ -12,7 +12,7 @@ namespace {
 
 /// A live hypothesis and the token it might write next.
 struct Continuation {
-  double log_probability = 0;
+  double log_probability = 0;   ///< of the hypothesis with the token
   std::int32_t hypothesis = 0;  ///< among the live ones of its sentence
   std::int32_t token = 0;
 };
@@ -27,7 +27,10 @@ void check_options(const BeamOptions& options, std::int32_t vocab) {
   require(options.nbest >= 1 && options.nbest <= options.beam, "nbest: expected 1 to {} (the beam), found {}",
           options.beam, options.nbest);
   check_range("alpha", options.alpha.value_or(0), -100, 100);
-  check_token("eos", options.eos, vocab);
+  if (options.eos != -1) check_token("eos", options.eos, vocab);
+  for (const std::int32_t token : options.more_eos) check_token("more_eos", token, vocab);
+  require(options.eos != -1 || (options.more_eos.empty() && !options.force_eos),
+          "eos: must be set where more_eos or force_eos is");
   for (const std::int32_t token : options.forbidden) {
     check_token("forbidden", token, vocab);
     require(token != options.eos, "forbidden: token {} is EOS, without which no sentence ends", token);
@@ -38,23 +41,34 @@ void check_options(const BeamOptions& options, std::int32_t vocab) {
   check_range("max_length_factor", options.max_length_factor, 0, 1e6);
 }
 
+void sort_unique(std::vector<std::int32_t>& tokens) {
+  std::ranges::sort(tokens);
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+}
+
 /// The options, checked and worked out for one model.
 class Rules {
  public:
   Rules(const BeamOptions& options, std::int32_t vocab) : options_(options) {
     check_options(options, vocab);
     alpha_ = options.alpha.value_or(options.length_penalty == LengthPenalty::average ? 1.0 : 0.6);
+    eos_ = options.more_eos;
+    if (options.eos != -1) eos_.push_back(options.eos);
+    sort_unique(eos_);
     masked_ = options.forbidden;
-    std::ranges::sort(masked_);
-    masked_.erase(std::unique(masked_.begin(), masked_.end()), masked_.end());
+    sort_unique(masked_);
     masked_and_eos_ = masked_;
-    masked_and_eos_.push_back(options.eos);
-    std::ranges::sort(masked_and_eos_);
+    masked_and_eos_.insert(masked_and_eos_.end(), eos_.begin(), eos_.end());
+    sort_unique(masked_and_eos_);
   }
 
   const BeamOptions& options() const { return options_; }
   /// Greedy search has no use for a second choice: its sentence is over when the first is EOS.
-  std::int32_t width() const { return options_.beam == 1 ? 1 : 2 * options_.beam; }
+  std::int32_t width() const {
+    const auto ends = std::max(1, static_cast<std::int32_t>(eos_.size()));
+    return options_.beam == 1 ? 1 : (1 + ends) * options_.beam;
+  }
+  bool is_eos(std::int32_t token) const { return std::ranges::binary_search(eos_, token); }
 
   double score(double log_probability, std::int32_t length) const {
     const double base = options_.length_penalty == LengthPenalty::average ? length : (5.0 + length) / 6.0;
@@ -77,6 +91,7 @@ class Rules {
  private:
   BeamOptions options_;
   double alpha_ = 1;
+  std::vector<std::int32_t> eos_;
   std::vector<std::int32_t> masked_;
   std::vector<std::int32_t> masked_and_eos_;
 };
@@ -86,11 +101,13 @@ class Sentence {
  public:
   struct Live {
     std::vector<std::int32_t> tokens;
+    std::vector<double> log_probabilities;  ///< of each token
     double log_probability = 0;
     std::int32_t parent = 0;  ///< which live hypothesis it continues
   };
 
-  Sentence(const Rules& rules, std::int32_t limit) : rules_(&rules), limit_(limit), live_(1) {}
+  Sentence(const Rules& rules, std::int32_t index, std::int32_t limit)
+      : rules_(&rules), index_(index), limit_(limit), live_(1) {}
 
   /// Best first; all of one length.
   const std::vector<Live>& live() const { return live_; }
@@ -117,11 +134,11 @@ class Sentence {
     std::partial_sort(continuations.begin(), continuations.begin() + width, continuations.end(), better);
     std::vector<Live> next;
     for (std::int32_t rank = 0; rank < width && std::ssize(next) < options.beam; ++rank) {
-      const Continuation& continuation = continuations[static_cast<std::size_t>(rank)];
-      if (continuation.token != options.eos && length_now < limit_) {
-        next.push_back(continue_with(continuation));
+      Live live = continue_with(continuations[static_cast<std::size_t>(rank)]);
+      if (!ends(live, length_now)) {
+        next.push_back(std::move(live));
       } else if (rank < options.beam) {
-        finish(continuation, length_now);
+        finish(std::move(live), length_now);
       }
     }
     live_ = std::move(next);
@@ -138,22 +155,32 @@ class Sentence {
   Live continue_with(const Continuation& continuation) const {
     Live result = live_[static_cast<std::size_t>(continuation.hypothesis)];
     result.tokens.push_back(continuation.token);
+    result.log_probabilities.push_back(continuation.log_probability - result.log_probability);
     result.log_probability = continuation.log_probability;
     result.parent = continuation.hypothesis;
     return result;
   }
 
+  bool ends(const Live& live, std::int32_t length_now) const {
+    const auto& is_complete = rules_->options().is_complete;
+    return rules_->is_eos(live.tokens.back()) || length_now >= limit_ ||
+           (is_complete && is_complete(index_, live.tokens));
+  }
+
   /// Keeps the `beam` best hypotheses in order; among equals the earlier one goes first.
-  void finish(const Continuation& continuation, std::int32_t length_now) {
-    const double score = rules_->score(continuation.log_probability, length_now);
+  void finish(Live live, std::int32_t length_now) {
+    const double score = rules_->score(live.log_probability, length_now);
     const auto place =
         std::ranges::upper_bound(finished_, score, std::ranges::greater(), [](const Hypothesis& h) { return h.score; });
     if (place == finished_.end() && std::ssize(finished_) == rules_->options().beam) return;
-    Hypothesis hypothesis{.tokens = live_[static_cast<std::size_t>(continuation.hypothesis)].tokens,
+    Hypothesis hypothesis{.tokens = std::move(live.tokens),
                           .score = score,
-                          .log_probability = continuation.log_probability,
-                          .ended = continuation.token == rules_->options().eos};
-    if (!hypothesis.ended) hypothesis.tokens.push_back(continuation.token);
+                          .log_probability = live.log_probability,
+                          .log_probabilities = std::move(live.log_probabilities)};
+    if (rules_->is_eos(hypothesis.tokens.back())) {
+      hypothesis.end = hypothesis.tokens.back();
+      hypothesis.tokens.pop_back();
+    }
     finished_.insert(place, std::move(hypothesis));
     if (std::ssize(finished_) > rules_->options().beam) finished_.pop_back();
   }
@@ -177,6 +204,7 @@ class Sentence {
   }
 
   const Rules* rules_;
+  std::int32_t index_;
   std::int32_t limit_;
   std::vector<Live> live_;
   std::vector<Hypothesis> finished_;
@@ -194,7 +222,7 @@ std::vector<Sentence> start(const Rules& rules, const Stepper& stepper, const Ra
     const std::int32_t source = source_lengths.empty() ? 0 : source_lengths[static_cast<std::size_t>(i)];
     const double wanted = options.max_length_factor * source + options.max_length_offset;
     const std::int32_t most = std::min(options.max_length, stepper.capacity() - first.sequences.length(i));
-    sentences.emplace_back(rules, static_cast<std::int32_t>(std::clamp<double>(wanted, 1, most)));
+    sentences.emplace_back(rules, i, static_cast<std::int32_t>(std::clamp<double>(wanted, 1, most)));
   }
   return sentences;
 }
@@ -262,7 +290,7 @@ std::vector<std::vector<Hypothesis>> beam_search(Context& ctx, Stepper& stepper,
   const Rules rules(options, stepper.vocab());
   check_first_tokens(stepper, first);
   std::vector<Sentence> sentences = start(rules, stepper, first, source_lengths);
-  RaggedTokens tokens = first;
+  RaggedTokens tokens = new_tokens(stepper, first);
   std::vector<Row> rows = rows_of(sentences);
   while (!rows.empty()) {
     advance(ctx, rules, sentences, rows, checked_step(ctx, stepper, tokens));

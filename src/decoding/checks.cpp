@@ -17,11 +17,22 @@ void check_first_tokens(const Stepper& stepper, const RaggedTokens& first) {
   for (std::int32_t i = 0; i < count; ++i) {
     const std::int32_t length = first.sequences.length(i);
     require(length > 0, "sequence {} has no first token; begin it with the token that starts a text", i);
+    require(length > stepper.length(i), "sequence {} of {} tokens has none that the model does not hold already", i,
+            length);
     require(length < stepper.capacity(),
             "sequence {} begins with {} tokens, which leaves no room in a model that holds {}; shorten it", i, length,
             stepper.capacity());
   }
   for (const std::int32_t token : first.ids) check_token("first tokens", token, stepper.vocab());
+}
+
+RaggedTokens new_tokens(const Stepper& stepper, const RaggedTokens& first) {
+  std::vector<std::vector<std::int32_t>> lists;
+  for (std::int32_t i = 0; i < first.sequences.count(); ++i) {
+    lists.emplace_back(first.ids.begin() + first.sequences.begin(i) + stepper.length(i),
+                       first.ids.begin() + first.sequences.begin(i + 1));
+  }
+  return RaggedTokens::of(lists);
 }
 
 Tensor checked_step(Context& ctx, Stepper& stepper, const RaggedTokens& tokens) {

@@ -16,8 +16,11 @@ void check_range(std::string_view option, double value, double low, double high)
 void check_token(std::string_view option, std::int32_t token, std::int32_t vocab);
 
 /// Throws Error unless the stepper holds one hypothesis for each sequence of `first`, and each sequence has at least
-/// one token, only tokens of the vocabulary, and leaves room for one more.
+/// one token that the stepper does not hold yet, only tokens of the vocabulary, and leaves room for one more.
 void check_first_tokens(const Stepper& stepper, const RaggedTokens& first);
+
+/// The tokens of each sequence behind those that the stepper holds.
+RaggedTokens new_tokens(const Stepper& stepper, const RaggedTokens& first);
 
 /// stepper.step(ctx, tokens); throws Error unless it returns f32 [hypotheses, vocab].
 Tensor checked_step(Context& ctx, Stepper& stepper, const RaggedTokens& tokens);

@@ -1,18 +1,21 @@
 #include "decoding/generate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "decoding/checks.h"
 
 namespace rapt::decoding {
 namespace {
 
-void check_options(const GenerateOptions& options, std::int32_t sequences, std::int32_t vocab) {
+void check_options(const GenerationOptions& options, std::int32_t prompts, std::int32_t vocab) {
   check(options.sampling, vocab);
   for (const std::int32_t token : options.stop) check_token("stop", token, vocab);
   require(options.max_tokens >= 1, "max_tokens: expected at least 1, found {}", options.max_tokens);
-  require(options.streams.empty() || std::ssize(options.streams) == sequences,
-          "streams: expected one for each of {} texts, found {}", sequences, options.streams.size());
+  check_range("samples", options.samples, 1, 65536);
+  const std::int64_t texts = std::int64_t{prompts} * options.samples;
+  require(options.streams.empty() || std::ssize(options.streams) == texts,
+          "streams: expected one for each of {} texts, found {}", texts, options.streams.size());
 }
 
 /// One text being written.
@@ -21,6 +24,8 @@ struct Text {
   std::vector<std::int32_t> tokens;  ///< prompt included
   std::size_t prompt = 0;
   std::size_t most = 0;  ///< tokens, prompt included
+  std::optional<std::int32_t> end = std::nullopt;
+  std::vector<double> log_probabilities = {};
   Finish finish = Finish::length;
   bool done = false;
 
@@ -28,6 +33,7 @@ struct Text {
   bool accept(std::int32_t token, const std::vector<std::int32_t>& stop) {
     if (std::ranges::find(stop, token) != stop.end()) {
       finish = Finish::stop;
+      end = token;
       done = true;
       return false;
     }
@@ -41,11 +47,12 @@ struct Text {
   }
 };
 
-std::vector<Text> start(const Stepper& stepper, const RaggedTokens& prompts, const GenerateOptions& options) {
+std::vector<Text> start(const Stepper& stepper, const RaggedTokens& prompts, const GenerationOptions& options) {
   std::vector<Text> texts;
-  for (std::int32_t i = 0; i < prompts.sequences.count(); ++i) {
-    const auto begin = prompts.ids.begin() + prompts.sequences.begin(i);
-    const std::int32_t length = prompts.sequences.length(i);
+  for (std::int32_t i = 0; i < prompts.sequences.count() * options.samples; ++i) {
+    const std::int32_t prompt = i / options.samples;
+    const auto begin = prompts.ids.begin() + prompts.sequences.begin(prompt);
+    const std::int32_t length = prompts.sequences.length(prompt);
     const auto stream = static_cast<std::uint64_t>(i);
     texts.push_back({.sampler = Sampler(options.sampling, stepper.vocab(),
                                         options.streams.empty() ? stream : options.streams[stream]),
@@ -57,34 +64,40 @@ std::vector<Text> start(const Stepper& stepper, const RaggedTokens& prompts, con
   return texts;
 }
 
-/// Draws and delivers the next token of each live text, given the logits [live, vocab].
-void advance(const Context& ctx, const Tensor& logits, const GenerateOptions& options, const OnToken& on_token,
-             const std::vector<std::int32_t>& live, std::vector<Text>& texts) {
+/// A text that is not done, and the row of the logits that continues it.
+struct Live {
+  std::size_t text = 0;
+  std::int32_t row = 0;
+};
+
+/// Draws and delivers the next token of each live text, given the logits [rows, vocab].
+void advance(const Context& ctx, const Tensor& logits, const GenerationOptions& options, const OnToken& on_token,
+             const std::vector<Live>& live, std::vector<Text>& texts) {
   std::vector<std::int32_t> drawn(live.size());
-  ctx.parallel_for(std::ssize(live), [&](std::int64_t row) {
-    Text& text = texts[static_cast<std::size_t>(live[static_cast<std::size_t>(row)])];
-    drawn[static_cast<std::size_t>(row)] = text.sampler(row_of(logits, row), text.tokens);
+  ctx.parallel_for(std::ssize(live), [&](std::int64_t i) {
+    const auto [index, row] = live[static_cast<std::size_t>(i)];
+    Text& text = texts[index];
+    const std::int32_t token = text.sampler(row_of(logits, row), text.tokens);
+    if (options.log_probabilities) text.log_probabilities.push_back(log_probability(row_of(logits, row), token));
+    drawn[static_cast<std::size_t>(i)] = token;
   });
-  for (std::size_t row = 0; row < live.size(); ++row) {
-    Text& text = texts[static_cast<std::size_t>(live[row])];
-    if (text.accept(drawn[row], options.stop) && on_token && !on_token(live[row], drawn[row])) text.cancel();
+  for (std::size_t i = 0; i < live.size(); ++i) {
+    Text& text = texts[live[i].text];
+    const bool belongs = text.accept(drawn[i], options.stop);
+    if (belongs && on_token && !on_token(static_cast<std::int32_t>(live[i].text), drawn[i])) text.cancel();
   }
 }
 
 /// Lets the texts that are done leave the batch and `live`; returns the last tokens of the others.
-RaggedTokens regroup(Stepper& stepper, const std::vector<Text>& texts, std::vector<std::int32_t>& live) {
+RaggedTokens regroup(Stepper& stepper, const std::vector<Text>& texts, std::vector<Live>& live) {
+  std::erase_if(live, [&](const Live& l) { return texts[l.text].done; });
   std::vector<std::int32_t> from;
-  std::vector<std::int32_t> remaining;
   RaggedTokens next;
-  for (std::size_t row = 0; row < live.size(); ++row) {
-    const Text& text = texts[static_cast<std::size_t>(live[row])];
-    if (text.done) continue;
-    from.push_back(static_cast<std::int32_t>(row));
-    remaining.push_back(live[row]);
-    next.ids.push_back(text.tokens.back());
+  for (Live& l : live) {
+    from.push_back(std::exchange(l.row, static_cast<std::int32_t>(from.size())));
+    next.ids.push_back(texts[l.text].tokens.back());
   }
-  next.sequences = Sequences::of_lengths(std::vector<std::int32_t>(remaining.size(), 1));
-  live = std::move(remaining);
+  next.sequences = Sequences::of_lengths(std::vector<std::int32_t>(live.size(), 1));
   if (!live.empty()) keep_hypotheses(stepper, from);
   return next;
 }
@@ -92,22 +105,24 @@ RaggedTokens regroup(Stepper& stepper, const std::vector<Text>& texts, std::vect
 }  // namespace
 
 std::vector<Generation> generate(Context& ctx, Stepper& stepper, const RaggedTokens& prompts,
-                                 const GenerateOptions& options, const OnToken& on_token) {
+                                 const GenerationOptions& options, const OnToken& on_token) {
   check_options(options, prompts.sequences.count(), stepper.vocab());
   check_first_tokens(stepper, prompts);
   std::vector<Text> texts = start(stepper, prompts, options);
-  std::vector<std::int32_t> live(texts.size());
-  for (std::size_t i = 0; i < live.size(); ++i) live[i] = static_cast<std::int32_t>(i);
-  RaggedTokens tokens = prompts;
+  std::vector<Live> live;
+  for (std::size_t i = 0; i < texts.size(); ++i) live.push_back({i, static_cast<std::int32_t>(i) / options.samples});
+  RaggedTokens tokens = new_tokens(stepper, prompts);
   while (!live.empty()) {
     advance(ctx, checked_step(ctx, stepper, tokens), options, on_token, live, texts);
     tokens = regroup(stepper, texts, live);
   }
   std::vector<Generation> result;
   result.reserve(texts.size());
-  for (const Text& text : texts) {
-    result.push_back(
-        {{text.tokens.begin() + static_cast<std::ptrdiff_t>(text.prompt), text.tokens.end()}, text.finish});
+  for (Text& text : texts) {
+    result.push_back({.tokens = {text.tokens.begin() + static_cast<std::ptrdiff_t>(text.prompt), text.tokens.end()},
+                      .end = text.end,
+                      .log_probabilities = std::move(text.log_probabilities),
+                      .finish = text.finish});
   }
   return result;
 }

@@ -131,4 +131,8 @@ std::vector<ScoredToken> LogitRow::collect(float threshold) const {
   return tokens;
 }
 
+double log_probability(std::span<const float> logits, std::int32_t token) {
+  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - LogitRow(logits).log_sum_exp();
+}
+
 }  // namespace rapt::decoding

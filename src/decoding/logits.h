@@ -53,4 +53,7 @@ class LogitRow {
   bool has_nan_ = false;
 };
 
+/// log softmax of logits [vocab] at one token.
+double log_probability(std::span<const float> logits, std::int32_t token);
+
 }  // namespace rapt::decoding

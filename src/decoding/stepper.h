@@ -19,6 +19,8 @@ class Stepper {
 
   /// Number of hypotheses alive.
   virtual std::int32_t hypotheses() const = 0;
+  /// Tokens that it holds of a hypothesis.
+  virtual std::int32_t length(std::int32_t hypothesis) const = 0;
   virtual std::int32_t vocab() const = 0;
   /// Most tokens that one hypothesis can have, prompt included.
   virtual std::int32_t capacity() const = 0;

@@ -22,17 +22,43 @@ BeamOptions beam_options(const ModelConfig& config, const TranslationOptions& op
   return beam;
 }
 
+/// The beginning of what the decoder reads, where translations have to begin with some tokens.
+std::vector<std::int32_t> first_tokens(const ModelConfig& config, std::span<const std::int32_t> prefix) {
+  std::vector<std::int32_t> first{config.decoder_start};
+  if (config.forced_bos >= 0) first.push_back(config.forced_bos);
+  first.insert(first.end(), prefix.begin(), prefix.end());
+  return first;
+}
+
+/// Puts the tokens that a hypothesis had to begin with in front of those that it wrote.
+void prepend(std::span<const std::int32_t> tokens, Hypothesis& hypothesis) {
+  hypothesis.tokens.insert(hypothesis.tokens.begin(), tokens.begin(), tokens.end());
+  hypothesis.log_probabilities.insert(hypothesis.log_probabilities.begin(), tokens.size(), 0.0);
+}
+
 std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transformer& model,
                                                      std::span<const std::vector<std::int32_t>> sources,
+                                                     std::span<const std::vector<std::int32_t>> prefixes,
                                                      const TranslationOptions& options) {
   std::vector<std::int32_t> lengths;
   for (const auto& source : sources) lengths.push_back(static_cast<std::int32_t>(source.size()));
-  const std::vector<std::vector<std::int32_t>> first(sources.size(), {model.config().decoder_start});
+  std::vector<std::vector<std::int32_t>> first;
+  const bool prefixed = !options.prefixes.empty();
+  for (const auto& prefix : prefixes) {
+    first.push_back(prefixed ? first_tokens(model.config(), prefix) : std::vector{model.config().decoder_start});
+  }
+  const std::size_t longest_first = std::ranges::max_element(first, {}, [](const auto& f) { return f.size(); })->size();
   const auto longest = static_cast<std::int32_t>(options.max_length_factor * *std::ranges::max_element(lengths));
   ModelStepper stepper(ctx, model, RaggedTokens::of(sources),
                        {.max_hypotheses = static_cast<std::int32_t>(sources.size()) * options.beam,
-                        .capacity = longest + options.max_length_offset + 1});
-  return beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam_options(model.config(), options));
+                        .capacity = longest + options.max_length_offset + static_cast<std::int32_t>(longest_first)});
+  BeamOptions beam = beam_options(model.config(), options);
+  if (prefixed) beam.bos = std::nullopt;  // it is among the first tokens
+  auto found = beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    for (Hypothesis& hypothesis : found[i]) prepend(std::span(first[i]).subspan(1), hypothesis);
+  }
+  return found;
 }
 
 }  // namespace
@@ -40,21 +66,24 @@ std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transfo
 std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& model,
                                                std::span<const std::vector<std::int32_t>> sources,
                                                const TranslationOptions& options) {
+  require(options.prefixes.empty() || options.prefixes.size() == sources.size(), "{} prefixes for {} sources",
+          options.prefixes.size(), sources.size());
   std::vector<std::size_t> order(sources.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return sources[a].size() > sources[b].size(); });
 
   std::vector<std::vector<Hypothesis>> results(sources.size());
   for (std::size_t begin = 0; begin < order.size();) {
-    std::vector<std::vector<std::int32_t>> batch;
+    std::vector<std::vector<std::int32_t>> batch, prefixes;
     std::int64_t tokens = 0;
     std::size_t end = begin;
     while (end < order.size() && (end == begin || tokens + std::ssize(sources[order[end]]) <= options.batch_tokens)) {
       batch.push_back(sources[order[end]]);
+      prefixes.push_back(options.prefixes.empty() ? std::vector<std::int32_t>() : options.prefixes[order[end]]);
       tokens += std::ssize(batch.back());
       ++end;
     }
-    auto translated = translate_batch(ctx, model, batch, options);
+    auto translated = translate_batch(ctx, model, batch, prefixes, options);
     for (std::size_t i = begin; i < end; ++i) results[order[i]] = std::move(translated[i - begin]);
     begin = end;
   }

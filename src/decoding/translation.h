@@ -19,6 +19,8 @@ struct TranslationOptions {
   /// A translation has at most factor * source tokens + offset tokens, and no more than the model's positions.
   double max_length_factor = 2;
   std::int32_t max_length_offset = 20;
+  /// What the translations of each source begin with, at log-probability 0; one for each, or none at all.
+  std::vector<std::vector<std::int32_t>> prefixes = {};
 };
 
 /// The n best translations of each source (ids with the end of the sentence), best first, in the order of the sources.

@@ -5,6 +5,7 @@
 #include "decoding/alignment.h"
 #include "decoding/segments.h"
 #include "families/checkpoint.h"
+#include "text/utf8.h"
 
 namespace rapt::decoding {
 namespace {
@@ -24,9 +25,9 @@ const Hypothesis& nth(const TranslatedPart& part, std::size_t n) {
 
 }  // namespace
 
-std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis, std::int32_t eos) {
+std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis) {
   std::vector<std::int32_t> tokens = hypothesis.tokens;
-  if (hypothesis.ended) tokens.push_back(eos);
+  if (hypothesis.end) tokens.push_back(*hypothesis.end);
   return tokens;
 }
 
@@ -58,7 +59,16 @@ std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<c
       line_of.push_back(i);
     }
   }
-  auto hypotheses = decoding::translate(ctx_, *model_, sources, search_options(options));
+  TranslationOptions search = search_options(options);
+  if (!options.prefix.empty()) {
+    require_utf8(options.prefix, "the prefix");
+    const auto prefix = tokenizer_->target().encode(options.prefix, {.special_tokens = false});
+    search.prefixes.resize(sources.size());
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (i == 0 || line_of[i] != line_of[i - 1]) search.prefixes[i] = prefix;
+    }
+  }
+  auto hypotheses = decoding::translate(ctx_, *model_, sources, search);
   std::vector<std::vector<TranslatedPart>> translated(lines.size());
   for (std::size_t i = 0; i < sources.size(); ++i) {
     translated[line_of[i]].push_back({std::move(sources[i]), std::move(hypotheses[i])});
@@ -95,7 +105,7 @@ std::vector<Translation> TranslationModel::join(const std::vector<TranslatedPart
 
 std::vector<CapturedAttention> TranslationModel::attention(const TranslatedPart& part, const Hypothesis& hypothesis,
                                                            std::set<AttentionKind> kinds) {
-  std::vector<std::int32_t> input = written_tokens(hypothesis, model_->config().eos);
+  std::vector<std::int32_t> input = written_tokens(hypothesis);
   if (input.empty()) return {};
   input.insert(input.begin(), model_->config().decoder_start);
   input.pop_back();
@@ -117,7 +127,7 @@ std::vector<AlignedWords> TranslationModel::align(const TranslatedPart& part, co
   const int wanted = layer >= 0 ? layer : std::max(layers > 2 ? layers - 2 : layers - 1, 0);
   for (const CapturedAttention& map : attention(part, hypothesis, {AttentionKind::cross})) {
     if (map.layer != wanted) continue;
-    const std::vector<std::int32_t> target = written_tokens(hypothesis, model_->config().eos);
+    const std::vector<std::int32_t> target = written_tokens(hypothesis);
     return align_words(map, words_of_pieces(*tokenizer_, part.source), words_of_pieces(tokenizer_->target(), target));
   }
   return {};

@@ -52,6 +52,6 @@ class TranslationModel {
 };
 
 /// Tokens of a hypothesis with the end of the sentence, if it was written.
-std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis, std::int32_t eos);
+std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis);
 
 }  // namespace rapt::decoding

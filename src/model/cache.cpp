@@ -6,16 +6,15 @@
 namespace rapt {
 
 std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_values, const Sequences& sequences) {
-  require_room(sequences);
   if (!keys_values_.defined()) {
-    keys_values_ = Tensor::empty({static_cast<std::int64_t>(slot_count_) * slots_->capacity, width_}, dtype_);
+    keys_values_ = Tensor::empty({static_cast<std::int64_t>(slot_count_) * slots_->rows, width_}, dtype_);
   }
   const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
   auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
   std::vector<attention::Span> spans;
   for (std::int32_t i = 0; i < sequences.count(); ++i) {
     const auto hypothesis = static_cast<std::size_t>(i);
-    const std::int32_t first = slots_->slot[hypothesis] * slots_->capacity;
+    const std::int32_t first = slots_->slot[hypothesis] * slots_->rows;
     const std::int32_t length = slots_->length[hypothesis];
     const std::int32_t added = sequences.length(i);
     for (std::int32_t t = 0; t < added; ++t) {
@@ -27,18 +26,22 @@ std::vector<attention::Span> SelfAttentionCache::append(const Columns& keys_valu
   return spans;
 }
 
-void SelfAttentionCache::require_room(const Sequences& sequences) const {
-  require(sequences.count() == static_cast<std::int32_t>(slots_->slot.size()), "{} sequences for {} hypotheses",
-          sequences.count(), slots_->slot.size());
-  for (std::int32_t i = 0; i < sequences.count(); ++i) {
-    const std::int32_t length = slots_->length[static_cast<std::size_t>(i)] + sequences.length(i);
-    require(length <= slots_->capacity, "a sequence of {} tokens does not fit the cache of {}", length,
-            slots_->capacity);
+void SelfAttentionCache::grow(std::int32_t rows) {
+  if (!keys_values_.defined()) return;
+  const Tensor grown = Tensor::empty({static_cast<std::int64_t>(slot_count_) * slots_->rows, width_}, dtype_);
+  const std::size_t row_bytes = static_cast<std::size_t>(width_) * size_of(dtype_);
+  const auto* from = static_cast<const std::byte*>(keys_values_.raw());
+  auto* to = static_cast<std::byte*>(grown.raw_write());
+  for (std::size_t i = 0; i < slots_->slot.size(); ++i) {
+    const auto slot = static_cast<std::size_t>(slots_->slot[i]);
+    std::memcpy(to + slot * static_cast<std::size_t>(slots_->rows) * row_bytes,
+                from + slot * static_cast<std::size_t>(rows) * row_bytes,
+                static_cast<std::size_t>(slots_->length[i]) * row_bytes);
   }
+  keys_values_ = grown;
 }
 
 Tensor SelfAttentionCache::states(const Sequences& sequences, std::int64_t size, DType dtype) {
-  require_room(sequences);
   if (!states_.defined()) states_ = Tensor::zeros({slot_count_, size}, dtype == DType::f64 ? DType::f64 : DType::f32);
   return states_.rows(0, sequences.count());
 }
@@ -57,21 +60,25 @@ void SelfAttentionCache::reorder_states(std::span<const std::int32_t> from) {
   std::swap(states_, other_states_);
 }
 
+void SelfAttentionCache::clear_state(std::int32_t hypothesis) {
+  const Tensor state = states_.rows(hypothesis, hypothesis + 1);
+  std::memset(state.raw_write(), 0, state.bytes());
+}
+
 void SelfAttentionCache::copy(std::int32_t from, std::int32_t to, std::int32_t length) {
   if (!keys_values_.defined()) return;
   const auto row_bytes = static_cast<std::size_t>(keys_values_.dim(1)) * size_of(keys_values_.dtype());
   auto* rows = static_cast<std::byte*>(keys_values_.raw_write());
-  const auto slot_bytes = static_cast<std::size_t>(slots_->capacity) * row_bytes;
+  const auto slot_bytes = static_cast<std::size_t>(slots_->rows) * row_bytes;
   std::memcpy(rows + static_cast<std::size_t>(to) * slot_bytes, rows + static_cast<std::size_t>(from) * slot_bytes,
               static_cast<std::size_t>(length) * row_bytes);
 }
 
 DecoderCache::DecoderCache(std::int32_t hypotheses, std::int32_t slots, std::int32_t capacity, int layers,
                            std::int64_t width, DType dtype, const Sequences* memory)
-    : slot_count_(slots) {
+    : capacity_(capacity), slot_count_(slots) {
   require(hypotheses <= slots, "{} hypotheses do not fit {} slots", hypotheses, slots);
   require(memory == nullptr || memory->count() == hypotheses, "every hypothesis needs a source sequence");
-  slots_.capacity = capacity;
   for (std::int32_t i = 0; i < hypotheses; ++i) {
     slots_.slot.push_back(i);
     slots_.length.push_back(0);
@@ -87,6 +94,18 @@ std::vector<attention::Span> DecoderCache::memory_spans(const Sequences& queries
     spans[static_cast<std::size_t>(i)].query_count = queries.length(i);
   }
   return spans;
+}
+
+void DecoderCache::make_room(const Sequences& sequences) {
+  require(sequences.count() == hypotheses(), "{} sequences for {} hypotheses", sequences.count(), hypotheses());
+  std::int32_t longest = 0;
+  for (std::int32_t i = 0; i < sequences.count(); ++i) longest = std::max(longest, length(i) + sequences.length(i));
+  require(longest <= capacity_, "a sequence of {} tokens does not fit the cache of {}", longest, capacity_);
+  if (longest <= slots_.rows) return;
+  constexpr std::int32_t few = 64;
+  const std::int32_t before = slots_.rows;
+  slots_.rows = std::min(capacity_, std::max(few, longest + longest / 2));
+  for (SelfAttentionCache& layer : layers_) layer.grow(before);
 }
 
 void DecoderCache::advance(const Sequences& sequences) {
@@ -123,6 +142,18 @@ void DecoderCache::reorder(std::span<const std::int32_t> from) {
     used[static_cast<std::size_t>(free)] = true;
     slots_.slot[i] = free;
     for (auto& layer : layers_) layer.copy(old.slot[static_cast<std::size_t>(from[i])], free, slots_.length[i]);
+  }
+}
+
+void DecoderCache::shorten(std::int32_t hypothesis, std::int32_t length) {
+  std::int32_t& now = slots_.length.at(static_cast<std::size_t>(hypothesis));
+  if (length >= now) return;
+  now = std::max(length, 0);
+  for (SelfAttentionCache& layer : layers_) {
+    if (layer.has_states()) now = 0;
+  }
+  for (SelfAttentionCache& layer : layers_) {
+    if (layer.has_states()) layer.clear_state(hypothesis);
   }
 }
 

@@ -367,6 +367,7 @@ Tensor Transformer::pool(Context& ctx, const Ragged& hidden) const {
 Ragged Transformer::decode(Context& ctx, const RaggedTokens& input, const Ragged* memory, DecoderCache* cache) const {
   require(!config_.encoder_only(), "this model has no decoder");
   require_positions(input.sequences, cache);
+  if (cache != nullptr) cache->make_room(input.sequences);
   const std::vector<std::int32_t> positions = positions_of(input.sequences, cache, config_.position_offset);
   DecoderLayer::Surroundings around{.sequences = input.sequences, .positions = positions};
   if (config_.encoder_decoder()) {

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "formats/file.h"
+#include "formats/gguf.h"
 #include "formats/printable.h"
 #include "text/template/interpreter.h"
 #include "text/template/parser.h"
@@ -62,6 +63,7 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 
 std::optional<ChatTemplate> ChatTemplate::read(const std::filesystem::path& directory) {
+  if (is_gguf(directory)) return read_gguf_template(read_gguf(directory));
   const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
   const JsonObject map = read_json_if_there(directory / "special_tokens_map.json");
   const std::filesystem::path file = directory / "chat_template.jinja";
@@ -78,6 +80,20 @@ std::optional<ChatTemplate> ChatTemplate::read(const std::filesystem::path& dire
   for (const char* key : kTokenKeys) {
     const auto token = token_text(config.value(key).is_null() ? map.value(key) : config.value(key));
     if (token) result.program_->variables.insert_or_assign(key, *token);
+  }
+  return result;
+}
+
+std::optional<ChatTemplate> ChatTemplate::read_gguf_template(const Gguf& file) {
+  constexpr std::string_view key = "tokenizer.chat_template";
+  if (!file.contains(key)) return std::nullopt;
+  ChatTemplate result(file.text(key), fmt::format("{}: {}", file.file(), key));
+  const std::vector<std::string_view> pieces = file.texts("tokenizer.ggml.tokens");
+  for (const auto& [id, name] :
+       {std::pair{"tokenizer.ggml.bos_token_id", "bos_token"}, std::pair{"tokenizer.ggml.eos_token_id", "eos_token"}}) {
+    if (!file.contains(id)) continue;
+    const std::int64_t token = file.integer(id, 0, std::ssize(pieces) - 1);
+    result.program_->variables.insert_or_assign(name, std::string(pieces[static_cast<std::size_t>(token)]));
   }
   return result;
 }

@@ -13,6 +13,8 @@
 
 namespace rapt {
 
+class Gguf;
+
 /// A template that was read without an error. May be shared by threads.
 class ChatTemplate {
  public:
@@ -22,8 +24,9 @@ class ChatTemplate {
   ChatTemplate(ChatTemplate&&) noexcept;
 
   /// The template of a model directory: chat_template.jinja, else "chat_template" of tokenizer_config.json (of several
-  /// the one called "default"). None if there is no template. bos_token, eos_token and the like become variables.
-  static std::optional<ChatTemplate> read(const std::filesystem::path& directory);
+  /// the one called "default"); or that of a GGUF file. None if there is no template. bos_token, eos_token and the like
+  /// become variables.
+  static std::optional<ChatTemplate> read(const std::filesystem::path& model);
 
   /// The text of a conversation. `variables` is an object: "messages" is a list of objects with "role" and "content";
   /// templates may look at "tools", "documents", "add_generation_prompt" and others. `now` is the time that templates
@@ -32,6 +35,8 @@ class ChatTemplate {
   std::string render(const OrderedJson& variables, const std::tm& now) const;
 
  private:
+  static std::optional<ChatTemplate> read_gguf_template(const Gguf& file);
+
   struct Program;
   std::unique_ptr<Program> program_;
 };

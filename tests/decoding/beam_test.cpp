@@ -7,6 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 
 #include "decoding/fake_model.h"
 
@@ -30,7 +31,7 @@ void expect_same(const NBest& a, const NBest& b) {
     EXPECT_EQ(a[i].tokens, b[i].tokens);
     EXPECT_EQ(a[i].score, b[i].score);
     EXPECT_EQ(a[i].log_probability, b[i].log_probability);
-    EXPECT_EQ(a[i].ended, b[i].ended);
+    EXPECT_EQ(a[i].end, b[i].end);
   }
 }
 
@@ -71,8 +72,10 @@ class Enumeration {
       const double sum = log_probability + next[static_cast<std::size_t>(token)];
       text.push_back(token);
       if (token == eos || length == limit_) {
-        found.push_back(
-            {{text.begin() + 1, text.end() - (token == eos)}, sum / penalty(form_, alpha_, length), sum, token == eos});
+        found.push_back({.tokens = {text.begin() + 1, text.end() - (token == eos)},
+                         .score = sum / penalty(form_, alpha_, length),
+                         .log_probability = sum,
+                         .end = token == eos ? std::optional(eos) : std::nullopt});
       } else {
         extend(text, sum);
       }
@@ -105,7 +108,7 @@ TEST(BeamSearch, AWideBeamFindsWhatEnumerationFinds) {
         ASSERT_EQ(results[s].size(), 10u);
         for (std::size_t i = 0; i < 10; ++i) {
           EXPECT_EQ(results[s][i].tokens, all.found[i].tokens);
-          EXPECT_EQ(results[s][i].ended, all.found[i].ended);
+          EXPECT_EQ(results[s][i].end, all.found[i].end);
           EXPECT_NEAR(results[s][i].score, all.found[i].score, 1e-6);
           EXPECT_NEAR(results[s][i].log_probability, all.found[i].log_probability, 1e-6);
         }
@@ -172,7 +175,7 @@ TEST(BeamSearch, FindsWhatTransformersFinds) {
       ASSERT_EQ(results[s].size(), expected.size());
       for (std::size_t i = 0; i < expected.size(); ++i) {
         Tokens tokens = results[s][i].tokens;
-        if (results[s][i].ended) tokens.push_back(eos);
+        if (results[s][i].end) tokens.push_back(eos);
         EXPECT_EQ(tokens, Tokens(expected[i].begin() + 1, expected[i].end()));
         if (options.beam > 1) {
           const double score = expected[i].at(0);  // computed in float32
@@ -200,7 +203,7 @@ TEST(BeamSearch, ABeamOfOneIsGreedy) {
       const NBest found = search(model, {first}, {.beam = 1, .stopping = stopping, .eos = eos, .max_length = 12})[0];
       ASSERT_EQ(found.size(), 1u);
       EXPECT_EQ(found[0].tokens, Tokens(text.begin() + 1, text.end() - ended));
-      EXPECT_EQ(found[0].ended, ended);
+      EXPECT_EQ(found[0].end.has_value(), ended);
       EXPECT_NEAR(found[0].log_probability, sum, 1e-6 * 12);
       EXPECT_NEAR(found[0].score, sum / static_cast<double>(text.size() - 1), 1e-6);
     }
@@ -264,7 +267,7 @@ TEST(BeamSearch, TheLengthLimitFollowsTheSource) {
   EXPECT_EQ(results[1][0].tokens.size(), 3u);
   EXPECT_EQ(results[2][0].tokens.size(), 6u);
   EXPECT_EQ(results[3][0].tokens.size(), 9u);
-  EXPECT_FALSE(results[3][0].ended);
+  EXPECT_FALSE(results[3][0].end);
 }
 
 TEST(BeamSearch, NeverOutgrowsTheModel) {
@@ -289,7 +292,7 @@ TEST(BeamSearch, HonoursWhatIsForbiddenForcedAndTooShort) {
   for (const NBest& nbest : search(model, {3, 4, 5, 6, 8}, options)) {
     ASSERT_EQ(nbest.size(), 5u);
     for (const Hypothesis& hypothesis : nbest) {
-      EXPECT_TRUE(hypothesis.ended);
+      EXPECT_EQ(hypothesis.end, eos);
       EXPECT_EQ(hypothesis.tokens.front(), 11);
       EXPECT_GE(hypothesis.tokens.size(), 3u);
       for (const std::int32_t token : {0, 1, 7}) EXPECT_EQ(std::ranges::count(hypothesis.tokens, token), 0);
@@ -344,7 +347,8 @@ TEST(BeamSearch, OptionsThatMakeNoSenseAreErrorsThatNameThem) {
       {"nbest:", {.nbest = 0, .eos = eos}},
       {"alpha:", {.alpha = nan, .eos = eos}},
       {"alpha:", {.alpha = std::numeric_limits<double>::infinity(), .eos = eos}},
-      {"eos:", {}},
+      {"eos:", {.more_eos = {eos}}},
+      {"more_eos:", {.eos = eos, .more_eos = {20}}},
       {"eos:", {.eos = 20}},
       {"forbidden:", {.eos = eos, .forbidden = {20}}},
       {"forbidden:", {.eos = eos, .forbidden = {eos}}},
@@ -359,6 +363,70 @@ TEST(BeamSearch, OptionsThatMakeNoSenseAreErrorsThatNameThem) {
     const auto message = message_of([&] { search(hash_model(20, eos), {3}, options); });
     EXPECT_EQ(message.find(option), 0u) << option << " " << message;
   }
+}
+
+/// What the model says of the tokens of a hypothesis, one by one, is what the hypothesis says.
+TEST(BeamSearch, TellsTheLogProbabilityOfEachToken) {
+  const Model model = hash_model(30, eos, 2);
+  const NBest found = search(model, {7}, {.nbest = 4, .eos = eos, .more_eos = {5}})[0];
+  ASSERT_EQ(found.size(), 4U);
+  for (const Hypothesis& hypothesis : found) {
+    Tokens text{7};
+    Tokens written = hypothesis.tokens;
+    if (hypothesis.end) written.push_back(*hypothesis.end);
+    ASSERT_EQ(hypothesis.log_probabilities.size(), written.size());
+    for (std::size_t i = 0; i < written.size(); ++i) {
+      EXPECT_NEAR(hypothesis.log_probabilities[i], log_softmax(model(text))[static_cast<std::size_t>(written[i])],
+                  1e-5);
+      text.push_back(written[i]);
+    }
+    EXPECT_NEAR(std::accumulate(hypothesis.log_probabilities.begin(), hypothesis.log_probabilities.end(), 0.0),
+                hypothesis.log_probability, 1e-9);
+  }
+}
+
+TEST(BeamSearch, AnyOfSeveralTokensEndsASentence) {
+  const Model model = hash_model(8, eos);
+  std::set<std::int32_t> ends;
+  for (const std::int32_t beam : {1, 3, 6}) {
+    for (std::int32_t first = 0; first < 8; ++first) {
+      const NBest found = search(
+          model, {first}, {.beam = beam, .nbest = beam, .eos = eos, .more_eos = {5, 6, eos}, .max_length = 40})[0];
+      for (const Hypothesis& hypothesis : found) {
+        for (const std::int32_t token : {eos, 5, 6}) EXPECT_EQ(std::ranges::count(hypothesis.tokens, token), 0);
+        ASSERT_TRUE(hypothesis.end);
+        ends.insert(*hypothesis.end);
+      }
+    }
+  }
+  EXPECT_EQ(ends, (std::set<std::int32_t>{eos, 5, 6}));
+}
+
+TEST(BeamSearch, WithoutEosOnlyTheLengthEndsASentence) {
+  const NBest found = search(hash_model(8, eos), {3}, {.nbest = 4, .max_length = 6})[0];
+  ASSERT_EQ(found.size(), 4U);
+  for (const Hypothesis& hypothesis : found) {
+    EXPECT_EQ(hypothesis.tokens.size(), 6U);
+    EXPECT_FALSE(hypothesis.end);
+  }
+}
+
+TEST(BeamSearch, TheCallerMayEndASentence) {
+  const auto ends_with_3_or_4 = [](std::int32_t sentence, std::span<const std::int32_t> tokens) {
+    return tokens.back() == 3 + sentence;
+  };
+  const auto results =
+      search(hash_model(8, eos), {5, 6}, {.nbest = 4, .eos = eos, .max_length = 60, .is_complete = ends_with_3_or_4});
+  int completed = 0;
+  for (std::int32_t sentence = 0; sentence < 2; ++sentence) {
+    for (const Hypothesis& hypothesis : results[static_cast<std::size_t>(sentence)]) {
+      if (hypothesis.end) continue;
+      ++completed;
+      EXPECT_EQ(hypothesis.tokens.back(), 3 + sentence);
+      EXPECT_EQ(std::ranges::count(hypothesis.tokens, 3 + sentence), 1);
+    }
+  }
+  EXPECT_GT(completed, 0);
 }
 
 TEST(BeamSearch, FirstTokensMustFitTheModel) {

@@ -52,6 +52,9 @@ class FakeStepper : public Stepper {
         capacity_(capacity) {}
 
   std::int32_t hypotheses() const override { return static_cast<std::int32_t>(texts_.size()); }
+  std::int32_t length(std::int32_t hypothesis) const override {
+    return static_cast<std::int32_t>(texts_[static_cast<std::size_t>(hypothesis)].size());
+  }
   std::int32_t vocab() const override { return vocab_; }
   std::int32_t capacity() const override { return capacity_; }
 

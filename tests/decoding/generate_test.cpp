@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int32_t end_of_text = 2;
 
-std::vector<Generation> run(const Model& model, const RaggedTokens& prompts, const GenerateOptions& options,
+std::vector<Generation> run(const Model& model, const RaggedTokens& prompts, const GenerationOptions& options,
                             int threads = 1, const OnToken& on_token = {}) {
   Context ctx({.threads = threads});
   FakeStepper stepper(model, prompts.sequences.count());
@@ -36,7 +36,7 @@ TEST(Generate, ATextDoesNotDependOnItsBatchNorOnThreads) {
   for (const SamplingOptions& sampling :
        {SamplingOptions{}, SamplingOptions{.temperature = 0}, SamplingOptions{.top_p = 0.9},
         SamplingOptions{.repetition_penalty = 1.3, .temperature = 0.8, .top_k = 20}}) {
-    GenerateOptions options{.sampling = sampling, .stop = {end_of_text}, .max_tokens = 30};
+    GenerationOptions options{.sampling = sampling, .stop = {end_of_text}, .max_tokens = 30};
     const auto together = run(model, RaggedTokens::of(prompts), options);
     for (int threads = 2; threads <= 4; ++threads) {
       expect_same(run(model, RaggedTokens::of(prompts), options, threads), together);
@@ -120,11 +120,71 @@ TEST(Generate, TheRepetitionPenaltySeesThePrompt) {
   EXPECT_EQ(texts[0].tokens, (Tokens{2, 3, 0}));
 }
 
+/// Texts of one prompt with the streams that they would have alone, from one reading of the prompt.
+TEST(Generate, SamplesShareTheReadingOfTheirPrompt) {
+  const Model model = hash_model(50, end_of_text, 1.0f);
+  const std::vector<Tokens> prompts{{4, 9, 1}, {7}};
+  GenerationOptions options;
+  options.stop = {end_of_text};
+  options.max_tokens = 12;
+  options.samples = 5;
+  Context ctx({.threads = 2});
+  FakeStepper stepper(model, 2);
+  const auto texts = generate(ctx, stepper, RaggedTokens::of(prompts), options);
+  ASSERT_EQ(texts.size(), 10U);
+  EXPECT_EQ(stepper.stepped[0], 2);
+  options.samples = 1;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    options.streams = {i};
+    expect_same(run(model, RaggedTokens::of(std::vector<Tokens>{prompts[i / 5]}), options), {texts[i]});
+  }
+  EXPECT_NE(texts[0].tokens, texts[1].tokens);
+}
+
+TEST(Generate, TellsTheLogProbabilityOfEachToken) {
+  const Model model = hash_model(50, end_of_text, 3.0f);
+  GenerationOptions options;
+  options.sampling.repetition_penalty = 1.5;
+  options.sampling.top_k = 9;
+  options.stop = {end_of_text};
+  options.max_tokens = 20;
+  options.samples = 4;
+  options.log_probabilities = true;
+  int ended = 0;
+  for (const Generation& text : run(model, first_tokens({4}), options)) {
+    Tokens written = text.tokens;
+    if (text.end) written.push_back(*text.end);
+    EXPECT_EQ(text.end.has_value(), text.finish == Finish::stop);
+    ended += text.end.has_value();
+    ASSERT_EQ(text.log_probabilities.size(), written.size());
+    Tokens before{4};
+    for (std::size_t i = 0; i < written.size(); ++i) {
+      EXPECT_NEAR(text.log_probabilities[i], log_softmax(model(before))[static_cast<std::size_t>(written[i])], 1e-5);
+      before.push_back(written[i]);
+    }
+  }
+  EXPECT_GT(ended, 0);
+}
+
+TEST(Generate, GoesOnFromWhatTheModelHoldsAlready) {
+  const Model model = hash_model(50, end_of_text);
+  GenerationOptions options;
+  options.sampling.repetition_penalty = 1.2;
+  options.max_tokens = 8;
+  const RaggedTokens prompt{{4, 9, 1, 30}, Sequences({0, 4})};
+  Context ctx({.threads = 1});
+  FakeStepper stepper(model, 1);
+  stepper.step(ctx, {{4, 9}, Sequences({0, 2})});
+  expect_same(generate(ctx, stepper, prompt, options), run(model, prompt, options));
+  EXPECT_EQ(stepper.length(0), 4 + 7);
+  EXPECT_THROW(generate(ctx, stepper, prompt, options), Error) << "it holds more than the prompt";
+}
+
 TEST(Generate, NothingInNothingOut) {
   EXPECT_TRUE(run(counting(20), {}, {}).empty());
 }
 
-std::string error_of(const GenerateOptions& options, const Model& model = counting(20)) {
+std::string error_of(const GenerationOptions& options, const Model& model = counting(20)) {
   try {
     run(model, first_tokens({4}), options, 2);
   } catch (const Error& error) {
@@ -138,6 +198,7 @@ TEST(Generate, OptionsThatMakeNoSenseAreErrorsThatNameThem) {
   EXPECT_EQ(error_of({.stop = {20}}).find("stop:"), 0u);
   EXPECT_EQ(error_of({.max_tokens = 0}).find("max_tokens:"), 0u);
   EXPECT_EQ(error_of({.streams = {1, 2}}).find("streams:"), 0u);
+  EXPECT_EQ(error_of({.samples = 0}).find("samples:"), 0u);
 }
 
 TEST(Generate, LogitsThatAreNoNumbersAreAnErrorThatNamesTheStep) {

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
+#include "decoding/beam.h"
 #include "decoding/generate.h"
 #include "decoding/translation.h"
 #include "families/checkpoint.h"
@@ -72,6 +75,106 @@ TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
   }
 }
 
+/// Rows of attention that are few enough go through other loops, which add up in another order; with chunks of 9
+/// tokens, none are.
+TEST(ModelStepper, APromptInChunksIsThePromptAtOnce) {
+  Ids text;
+  for (std::int32_t i = 0; i < 31; ++i) text.push_back((7 * i + 3) % 40);
+  for (const std::string& name : language_models) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    const std::vector<Ids> prompts{
+        text, {5}, Ids(text.begin() + 3, text.begin() + 25), Ids(text.begin(), text.begin() + 9)};
+    for (const int threads : {1, 2}) {
+      Context ctx({.threads = threads});
+      const auto logits_of = [&](std::int32_t chunk) {
+        ModelStepper stepper(ctx, *model, {.sequences = 4, .max_hypotheses = 4, .capacity = 32, .chunk = chunk});
+        const Tensor logits = stepper.step(ctx, ragged(prompts));
+        EXPECT_EQ(stepper.length(0), 31);
+        return logits;
+      };
+      const Tensor whole = logits_of(512);
+      for (std::int64_t row = 0; row < 4; ++row) {
+        expect_row(logits_of(1), row, whole, row);
+        expect_row(logits_of(3), row, whole, row);
+        expect_row(logits_of(10), row, whole, row);
+      }
+      ModelStepper alone(ctx, *model, {.capacity = 32, .chunk = 9});
+      const Tensor of_first = alone.step(ctx, ragged({text}));
+      const Tensor together = logits_of(9);
+      EXPECT_EQ(std::memcmp(of_first.raw(), together.raw(), of_first.bytes()), 0) << "alone and in a batch";
+    }
+  }
+}
+
+TEST(ModelStepper, LinearLayersReadPromptsInChunks) {
+  const auto model = load_model(data + "/gpt2-tiny", DType::f32,
+                                parse_attention_rules("decoder.0 = retention; decoder.1 = linear elu"));
+  Context ctx;
+  const std::vector<Ids> prompts{{3, 17, 8, 30, 2, 2, 11, 25, 9, 9, 1}, {5, 6}};
+  ModelStepper whole(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12});
+  const Tensor expected = whole.step(ctx, ragged(prompts));
+  for (const std::int32_t chunk : {1, 2, 4}) {
+    ModelStepper stepper(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12, .chunk = chunk});
+    const Tensor logits = stepper.step(ctx, ragged(prompts));
+    for (std::int64_t row = 0; row < 2; ++row) expect_row(logits, row, expected, row);
+  }
+}
+
+TEST(ModelStepper, ForgetsWhatItIsToldTo) {
+  for (const char* rules : {"", "decoder.1 = retention"}) {
+    SCOPED_TRACE(rules);
+    const auto model = load_model(data + "/gpt2-tiny", DType::f32, parse_attention_rules(rules));
+    Context ctx;
+    ModelStepper stepper(ctx, *model, {.capacity = 30});
+    stepper.step(ctx, ragged({{3, 17, 8, 30, 2}}));
+    stepper.shorten(0, 9);
+    EXPECT_EQ(stepper.length(0), 5);
+    stepper.shorten(0, 2);
+    EXPECT_EQ(stepper.length(0), *rules == 0 ? 2 : 0) << "a linear layer cannot go back";
+    const Ids text{3, 17, 21, 22};
+    const Tensor logits = stepper.step(ctx, ragged({Ids(text.begin() + stepper.length(0), text.end())}));
+    expect_row(logits, 0, uncached(ctx, *model, {}, text), 3);
+  }
+}
+
+TEST(ModelStepper, CanBeStoppedBetweenChunksAndGoOn) {
+  const auto model = load_model(data + "/llama-tiny");
+  Context ctx;
+  const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 9, 14, 1};
+  int calls = 0;
+  ModelStepper stepper(ctx, *model, {.capacity = 12, .chunk = 2, .before_chunk = [&] {
+                                       if (++calls == 3) throw std::runtime_error("enough");
+                                     }});
+  EXPECT_THROW(stepper.step(ctx, ragged({text})), std::runtime_error);
+  EXPECT_EQ(stepper.length(0), 4);
+  const Tensor logits = stepper.step(ctx, ragged({Ids(text.begin() + 4, text.end())}));
+  expect_row(logits, 0, uncached(ctx, *model, {}, text), 10);
+}
+
+/// A cache that grows: more tokens than it takes memory for at first, and hypotheses that multiply.
+TEST(ModelStepper, TheCacheGrows) {
+  const auto model = load_model(data + "/llama-tiny");
+  Context ctx;
+  Ids text{5};
+  ModelStepper stepper(ctx, *model, {.max_hypotheses = 2, .capacity = 1 << 20});
+  Tensor logits = stepper.step(ctx, ragged({text}));
+  while (text.size() < 150) {
+    text.push_back(static_cast<std::int32_t>((text.size() * 7) % 40));
+    logits = stepper.step(ctx, ragged({{text.back()}}));
+  }
+  expect_row(logits, 0, uncached(ctx, *model, {}, text), 149);
+  stepper.reorder(Ids{0, 0});
+  for (int i = 0; i < 100; ++i) logits = stepper.step(ctx, ragged({{i % 40}, {(3 * i) % 40}}));
+  Ids second = text;
+  for (std::int32_t i = 0; i < 100; ++i) {
+    text.push_back(i % 40);
+    second.push_back((3 * i) % 40);
+  }
+  expect_row(logits, 0, uncached(ctx, *model, {}, text), 249);
+  expect_row(logits, 1, uncached(ctx, *model, {}, second), 249);
+}
+
 /// transformers' greedy search, for prompts of 1 to 20 tokens in one batch.
 TEST(Generation, IsThatOfTransformers) {
   for (const std::string& name : language_models) {
@@ -85,7 +188,7 @@ TEST(Generation, IsThatOfTransformers) {
     ModelStepper stepper(ctx, *model, {.sequences = 20, .max_hypotheses = 20, .capacity = 32});
     Ids stop = model->config().more_eos;
     stop.push_back(model->config().eos);
-    GenerateOptions options;
+    GenerationOptions options;
     options.sampling.temperature = 0;
     options.stop = stop;
     options.max_tokens = 12;
@@ -94,6 +197,33 @@ TEST(Generation, IsThatOfTransformers) {
       Ids expected = golden["cases"][i]["greedy"].get<Ids>();
       if (std::ranges::find(stop, expected.back()) != stop.end()) expected.pop_back();
       EXPECT_EQ(texts[i].tokens, expected) << "case " << i;
+    }
+  }
+}
+
+/// transformers' beam search, all prompts in one batch.
+TEST(Generation, BeamsAreThoseOfTransformers) {
+  for (const std::string& name : language_models) {
+    SCOPED_TRACE(name);
+    const auto golden = generation(name);
+    const auto model = load_model(data + "/" + name);
+    std::vector<Ids> prompts;
+    for (const auto& c : golden["cases"]) prompts.push_back(c["prompt"].get<Ids>());
+    BeamOptions options{.eos = model->config().eos, .more_eos = model->config().more_eos, .max_length = 12};
+    for (const int threads : {1, 2}) {
+      Context ctx({.threads = threads});
+      ModelStepper stepper(ctx, *model, {.sequences = 20, .max_hypotheses = 80, .capacity = 40});
+      const auto found = beam_search(ctx, stepper, ragged(prompts), {}, options);
+      for (std::size_t i = 0; i < prompts.size(); ++i) {
+        Ids written = found[i].front().tokens;
+        if (found[i].front().end) written.push_back(*found[i].front().end);
+        const auto& expected = golden["cases"][i]["beam4_mean"];
+        EXPECT_EQ(written, expected["ids"].get<Ids>()) << "case " << i;
+        EXPECT_NEAR(found[i].front().log_probability, expected["log_probability"].get<double>(), 1e-4) << "case " << i;
+        ModelStepper alone(ctx, *model, {.max_hypotheses = 4, .capacity = 40});
+        const auto by_itself = beam_search(ctx, alone, ragged({prompts[i]}), {}, options);
+        EXPECT_EQ(by_itself[0].front().log_probabilities, found[i].front().log_probabilities) << "case " << i;
+      }
     }
   }
 }
@@ -200,7 +330,7 @@ void expect_translations_of_transformers(const std::string& name_of_model) {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const Hypothesis& best = found[i].front();
       Ids ids = best.tokens;
-      if (best.ended) ids.push_back(model->config().eos);
+      if (best.end) ids.push_back(model->config().eos);
       const auto& expected = golden["cases"][i][name];
       EXPECT_EQ(ids, expected["ids"].get<Ids>()) << name << ", case " << i;
       EXPECT_NEAR(best.log_probability, expected["log_probability"].get<double>(), 1e-4) << name << ", case " << i;
@@ -231,6 +361,31 @@ TEST(Translation, CachedEqualsUncached) {
       expect_row(logits, 0, first, static_cast<std::int64_t>(i));
       expect_row(logits, 1, second, static_cast<std::int64_t>(i));
     }
+  }
+}
+
+/// A prefix that the search would have written anyway changes nothing but its own log-probability.
+TEST(Translation, BeginsWithItsPrefix) {
+  for (const char* name : {"marian-tiny", "mbart-tiny", "t5-tiny"}) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    const std::vector<Ids> sources{{5, 9, 30, 8, 21, 12, 33, model->config().eos}, {7, 7, model->config().eos}};
+    TranslationOptions options{.beam = 1};
+    const auto free = translate(ctx, *model, sources, options);
+    const std::size_t forced = model->config().forced_bos >= 0 ? 1 : 0;
+    const Ids& tokens = free[0][0].tokens;
+    ASSERT_GT(tokens.size(), forced + 1);
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(forced);
+    options.prefixes = {Ids(begin, begin + 1), {11}};
+    const auto found = translate(ctx, *model, sources, options);
+    EXPECT_EQ(found[0][0].tokens, tokens);
+    EXPECT_EQ(found[0][0].log_probabilities[forced], 0);
+    ASSERT_GT(found[1][0].tokens.size(), forced);
+    EXPECT_EQ(found[1][0].tokens[forced], 11);
+    const auto alone = translate(ctx, *model, std::span(sources).subspan(1), {.beam = 1, .prefixes = {{11}}});
+    EXPECT_EQ(alone[0][0].tokens, found[1][0].tokens);
+    EXPECT_EQ(alone[0][0].log_probability, found[1][0].log_probability);
   }
 }
 

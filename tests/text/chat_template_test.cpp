@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "formats/file.h"
+#include "formats/gguf_bytes.h"
 #include "text/helpers.h"
 
 namespace rapt {
@@ -171,6 +172,23 @@ TEST(ChatTemplate, IsFoundInADirectory) {
   EXPECT_EQ(text(), "three <e>");
   test::write_bytes(directory.path() / "chat_template.jinja", "\n{% if %}");
   EXPECT_TRUE(contains(test::error_of([&] { ChatTemplate::read(directory.path()); }), "chat_template.jinja: line 2: "));
+}
+
+TEST(ChatTemplate, IsFoundInAGgufFile) {
+  const test::TemporaryDirectory directory;
+  const auto file = directory.path() / "model.gguf";
+  GgufBytes bytes;
+  bytes.keys = {gguf_strings("tokenizer.ggml.tokens", {"<unk>", "<b>", "<e>"})};
+  test::write_bytes(file, bytes.text());
+  EXPECT_FALSE(ChatTemplate::read(file).has_value());
+  bytes.keys.push_back(gguf_string("tokenizer.chat_template", "{{ bos_token }} {{ eos_token }}"));
+  bytes.keys.push_back(gguf_u32("tokenizer.ggml.bos_token_id", 1));
+  bytes.keys.push_back(gguf_u32("tokenizer.ggml.eos_token_id", 2));
+  test::write_bytes(file, bytes.text());
+  EXPECT_EQ(ChatTemplate::read(file)->render(Json::object(), golden_time()), "<b> <e>");
+  bytes.keys.back() = gguf_u32("tokenizer.ggml.eos_token_id", 3);
+  test::write_bytes(file, bytes.text());
+  EXPECT_TRUE(contains(test::error_of([&] { ChatTemplate::read(file); }), "tokenizer.ggml.eos_token_id"));
 }
 
 }  // namespace

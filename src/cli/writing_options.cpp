@@ -1,0 +1,30 @@
+#include "cli/writing_options.h"
+
+#include <fmt/format.h>
+
+#include "cli/output.h"
+
+namespace rapt::cli {
+
+void add_sampling_options(CLI::App& command, GenerateOptions& options, std::string_view otherwise) {
+  SamplingChoices& sampling = options.sampling;
+  const auto add = [&](const char* name, auto& value, std::string_view help) {
+    command.add_option(name, value, std::string(help))->group("Sampling (default: the model's generation_config.json)");
+  };
+  add("--temperature", sampling.temperature,
+      fmt::format("logits are divided by it; 0: always the likeliest token (else: {})", otherwise));
+  add("--top-k", sampling.top_k, "draw from the k likeliest tokens; 0: from all");
+  add("--top-p", sampling.top_p, "draw from the likeliest tokens that have this much of the probability together");
+  add("--min-p", sampling.min_p, "draw from tokens at least this many times as likely as the likeliest");
+  add("--repetition-penalty", sampling.repetition_penalty, "over 1: makes tokens that were used less likely");
+  command.add_option("--seed", options.seed, "of what is drawn")
+      ->capture_default_str()
+      ->group("Sampling (default: the model's generation_config.json)");
+}
+
+void warn_of_ignored(const std::string& model, const decoding::GenerationConfig& config) {
+  if (config.ignored.empty()) return;
+  warn("{}: generation_config.json asks for {}, which rapt does not do", model, fmt::join(config.ignored, ", "));
+}
+
+}  // namespace rapt::cli

@@ -1,0 +1,162 @@
+// `rapt generate` and `rapt chat` as processes, with a random model.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "decoding/tiny_language_model.h"
+#include "rapt/generator.h"
+
+namespace rapt {
+namespace {
+
+class LanguageModelCommand : public testing::Test {
+ protected:
+  LanguageModelCommand() { write_tiny_language_model(model_, {.chat_template = tiny_chat_template}); }
+
+  struct Result {
+    int status = -1;
+    std::string output;
+    std::string messages;
+  };
+  /// Runs a subcommand with the model, more arguments, and `input` for standard input.
+  Result rapt(const std::string& command, const std::string& arguments, const std::string& input = "") const {
+    put(scratch_ / "in", input);
+    const std::string line = std::string(RAPT_COMMAND) + " " + command + " " + model_.string() + " --threads 1 " +
+                             arguments + " < " + (scratch_ / "in").string() + " > " + (scratch_ / "out").string() +
+                             " 2> " + (scratch_ / "err").string();
+    const int status = WEXITSTATUS(std::system(line.c_str()));
+    return {status, get(scratch_ / "out"), get(scratch_ / "err")};
+  }
+  std::string text_of(const std::string& prompt, const GenerateOptions& options) const {
+    return Generator(model_, {.threads = 1}).generate(prompt, options);
+  }
+  static std::vector<nlohmann::json> objects(const std::string& output) {
+    std::vector<nlohmann::json> result;
+    std::istringstream lines(output);
+    for (std::string line; std::getline(lines, line);) result.push_back(nlohmann::json::parse(line));
+    return result;
+  }
+
+  Scratch scratch_;
+  std::filesystem::path model_ = scratch_ / "model";
+};
+
+TEST_F(LanguageModelCommand, GenerateWritesPromptAndText) {
+  const Result result = rapt("generate", "--prompt 'the end' --max-tokens 20 --seed 5");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.messages, "");
+  EXPECT_EQ(result.output, "the end" + text_of("the end", {.max_tokens = 20, .seed = 5}) + "\n");
+  const Result prefixed = rapt("generate", "--prompt 'the end' --prefix ' in' --max-tokens 20 --temperature 0");
+  EXPECT_EQ(prefixed.output,
+            "the end" + text_of("the end", {.max_tokens = 20, .sampling = {.temperature = 0}, .prefix = " in"}) + "\n");
+}
+
+TEST_F(LanguageModelCommand, GenerateReadsPromptsFromFilesAndStandardInput) {
+  const std::string options = " --max-tokens 9 --temperature 0";
+  const GenerateOptions greedy{.max_tokens = 9, .sampling = {.temperature = 0}};
+  const std::string prompt = "two\nlines";
+  EXPECT_EQ(rapt("generate", "--prompt-file -" + options, prompt + "\n").output,
+            prompt + text_of(prompt, greedy) + "\n");
+  const Result lines = rapt("generate", "--input - --json" + options, "the first\nanother\n");
+  const auto texts = objects(lines.output);
+  ASSERT_EQ(texts.size(), 2U);
+  EXPECT_EQ(texts[0]["text"], text_of("the first", greedy));
+  EXPECT_EQ(texts[1]["text"], text_of("another", greedy));
+  EXPECT_EQ(texts[1]["prompt"], "another");
+  EXPECT_FALSE(texts[0].contains("log_probability"));
+}
+
+TEST_F(LanguageModelCommand, GenerateTellsAllAboutItsTexts) {
+  for (const std::string& options :
+       {std::string("--samples 3 --log-probabilities"), std::string("--beam 4 --nbest 3")}) {
+    const auto texts = objects(rapt("generate", "--prompt the --json --max-tokens 15 " + options).output);
+    ASSERT_EQ(texts.size(), 3U) << options;
+    for (const auto& text : texts) {
+      std::string joined;
+      double sum = 0;
+      for (const auto& token : text["tokens"]) {
+        joined += token["text"].get<std::string>();
+        sum += token["log_probability"].get<double>();
+      }
+      EXPECT_EQ(text["text"], joined);
+      EXPECT_NEAR(text["log_probability"].get<double>(), sum, 1e-9);
+      EXPECT_EQ(text["finish"] == "end", text["tokens"].back()["id"] == end_token);
+    }
+  }
+}
+
+TEST_F(LanguageModelCommand, GenerateStopsBeforeAStopString) {
+  const std::string whole = text_of("the end", {.max_tokens = 30, .seed = 5});
+  const std::string letters = "abcdefghijklmnopqrstuvwxyz";
+  const char stop = whole[whole.find_first_of(letters, 2)];
+  const Result result =
+      rapt("generate", std::string("--prompt 'the end' --seed 5 --max-tokens 30 --stop @@@ --stop ") + stop);
+  EXPECT_EQ(result.output, "the end" + whole.substr(0, whole.find(stop)) + "\n");
+}
+
+TEST_F(LanguageModelCommand, GenerateSaysInOneLineWhatIsWrong) {
+  EXPECT_NE(rapt("generate", "--beam 2 --temperature 1").status, 0);
+  EXPECT_NE(rapt("generate", "--log-probabilities").status, 0);
+  EXPECT_NE(rapt("generate", "--prompt a --input -").status, 0);
+  const Result result = rapt("generate", "--prompt-file -", "a\xff");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.messages.find("standard input"), std::string::npos) << result.messages;
+  EXPECT_EQ(std::ranges::count(result.messages, '\n'), 1) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, ChatAnswersEachLine) {
+  const GenerateOptions greedy{.max_tokens = 10, .sampling = {.temperature = 0}};
+  const std::string first = text_of("<|system|>be brief<|end|><|user|>the first<|end|><|bot|>", greedy);
+  const std::string second = text_of(
+      "<|system|>be brief<|end|><|user|>the first<|end|><|bot|>" + first + "<|end|><|user|>/x<|end|><|bot|>", greedy);
+  const Result result = rapt("chat", "--system 'be brief' --temperature 0 --max-tokens 10", "the first\n\n//x\n");
+  EXPECT_EQ(result.status, 0) << result.messages;
+  EXPECT_EQ(result.output, first + "\n" + second + "\n");
+  EXPECT_NE(result.messages.find("stopped after 10 tokens"), std::string::npos) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, ChatObeysCommands) {
+  const std::string file = (scratch_ / "saved.json").string();
+  const Result result = rapt("chat", "--max-tokens 5",
+                             "one\n/undo\n/stats\ntwo\n/system speak\nthree\n/save " + file + "\n/help\n/quit\nfour\n");
+  EXPECT_EQ(result.status, 0) << result.messages;
+  const auto saved = nlohmann::json::parse(get(file));
+  std::vector<std::string> contents;
+  for (const auto& message : saved["messages"])
+    if (message["role"] != "assistant") contents.push_back(message["content"]);
+  EXPECT_EQ(contents, (std::vector<std::string>{"speak", "two", "three"}));
+  EXPECT_NE(result.messages.find("(read "), std::string::npos) << result.messages;
+  EXPECT_NE(result.messages.find("/save FILE"), std::string::npos) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, ChatGoesOnAfterAMistake) {
+  const Result result = rapt("chat", "--context 40 --max-tokens 5", "/nope\n" + std::string(60, 'x') + "\none\n");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.messages.find("/nope: there is no such command"), std::string::npos) << result.messages;
+  EXPECT_NE(result.messages.find("room for 40"), std::string::npos) << result.messages;
+  EXPECT_GT(std::ranges::count(result.output, '\n'), 0);
+}
+
+TEST_F(LanguageModelCommand, ChatSaysWhenTheContextIsFull) {
+  std::string lines;
+  for (int i = 0; i < 6; ++i) lines += "a longer message\n";
+  const Result result = rapt("chat", "--context 80 --max-tokens 5", lines);
+  EXPECT_EQ(result.status, 0) << result.messages;
+  EXPECT_NE(result.messages.find("outgrown the context of 80 tokens"), std::string::npos) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, ChatNeedsATemplate) {
+  std::filesystem::remove(model_ / "chat_template.jinja");
+  const Result result = rapt("chat", "", "hello\n");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.output, "");
+  EXPECT_NE(result.messages.find("no chat template"), std::string::npos) << result.messages;
+  EXPECT_NE(result.messages.find("use rapt generate"), std::string::npos) << result.messages;
+}
+
+}  // namespace
+}  // namespace rapt
