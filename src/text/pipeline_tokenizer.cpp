@@ -261,7 +261,11 @@ void PipelineTokenizer::read_tokens(const JsonObject& json, const JsonObject& co
     const auto name = names.find(key);
     return name == names.end() ? std::nullopt : std::optional(find(name->second));
   };
-  special_ = {.pad = id("pad_token"), .eos = id("eos_token"), .bos = id("bos_token"), .unk = id("unk_token")};
+  special_ = {.pad = id("pad_token"),
+              .eos = id("eos_token"),
+              .bos = id("bos_token"),
+              .unk = id("unk_token"),
+              .mask = id("mask_token")};
 }
 
 std::int32_t PipelineTokenizer::find(std::string_view piece) const {

@@ -16,6 +16,7 @@ namespace rapt::training {
 struct RunRequest {
   std::filesystem::path output;
   TaskFiles files;
+  std::optional<FineTuning> fine_tuning;  ///< a model to train further; then there is no recipe
   std::string recipe;  ///< name; empty: "tiny" for pairs, "nanogpt-cpu" for text, or what the resumed run has
   std::vector<std::pair<std::string, std::string>> settings;  ///< names and values that differ from the recipe's
   bool resume = false;         ///< go on from the newest checkpoint in `output`; what is not given is as it was
