@@ -187,13 +187,18 @@ DocumentForm masked_form(const Tokenizer& tokenizer, const BatchOptions& batches
           }};
 }
 
-TokenLists encode_documents(const Context& ctx, const std::vector<std::string_view>& texts, const Tokenizer& tokenizer,
+TokenLists encode_documents(const Context& ctx, const std::filesystem::path& file,
+                            const std::vector<std::string_view>& texts, const Tokenizer& tokenizer,
                             const TextFrame& frame) {
   std::vector<Ids> encoded(texts.size());
-  ctx.parallel_for(std::ssize(texts), [&](std::int64_t i) {
-    const auto at = static_cast<std::size_t>(i);
-    encoded[at] = framed(frame.before, tokenizer.encode(texts[at], {.special_tokens = false}), frame.after);
-  });
+  try {
+    ctx.parallel_for(std::ssize(texts), [&](std::int64_t i) {
+      const auto at = static_cast<std::size_t>(i);
+      encoded[at] = framed(frame.before, tokenizer.encode(texts[at], {.special_tokens = false}), frame.after);
+    });
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
   TokenLists documents;
   for (const Ids& ids : encoded) documents.add(ids);
   return documents;
@@ -226,13 +231,13 @@ void prepare_documents(Task& task, const Context& ctx, const Recipe& recipe, con
                                       : next_token_form(tokenizer, task.config, recipe.batches, documents);
   };
   const DocumentForm form = form_for(task.documents);
-  task.documents = encode_documents(ctx, parts.training, tokenizer, form.frame);
+  task.documents = encode_documents(ctx, *files.text, parts.training, tokenizer, form.frame);
   tell_documents(observer, "corpus", task.documents, dropped(text.report));
   task.batches = std::make_unique<DocumentBatches>(task.documents, form.cutting, recipe.seed, form.make);
   if (task.documents.tokens() <= recipe.batches.context)
     observer.note(fmt::format("the whole text is shorter than one sequence of --context {}", recipe.batches.context));
   if (parts.validation.empty()) return;
-  held_out = encode_documents(ctx, parts.validation, tokenizer, form.frame);
+  held_out = encode_documents(ctx, files.dev_text.value_or(*files.text), parts.validation, tokenizer, form.frame);
   tell_documents(observer, "validation", held_out, "");
   task.evaluator.emplace(validation_batches(held_out, form.cutting, form_for(held_out).make), std::nullopt);
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 
@@ -21,12 +22,11 @@ constexpr const char* translations =
     "der hund rennt\ndie katze ruht\nein vogel singt\nwir lieben tee\ndu trinkst milch\n"
     "die sonne brennt\nschnee ist kalt\ner liest viel\nsie tippt code\nsie gehen heim\n";
 
-/// Trains a tiny model on ten sentences by heart.
-RunRequest request_for(const std::string& name, const Scratch& scratch, const std::string& output,
-                       const Settings& more = {}) {
+/// Teaches the model in `given` ten sentences by heart.
+RunRequest request_for(const Scratch& scratch, const std::string& output, const Settings& more = {}) {
   put(scratch / "source", sentences);
   put(scratch / "target", translations);
-  const ModelConfig config = read_config(test_data + "/" + name);
+  const ModelConfig config = read_config(scratch / "given");
   TaskFiles files;
   FineTuning fine_tuning{.from = scratch / "given"};
   if (config.encoder_decoder()) {
@@ -62,13 +62,40 @@ std::string refusal_of(const RunRequest& request) {
   return "";
 }
 
+Tensor integers(const std::vector<std::int32_t>& values) {
+  return Tensor::of<std::int32_t>({std::ssize(values)}, values);
+}
+
+/// For bench/peers/fine_tuned.py: the directory of a trained model, and beside it what the model makes of two texts.
+void keep_for_peers(const std::filesystem::path& output, const std::filesystem::path& kept) {
+  std::filesystem::create_directories(kept);
+  for (const auto& entry : std::filesystem::directory_iterator(output)) {
+    if (entry.is_regular_file())
+      std::filesystem::copy_file(entry.path(), kept / entry.path().filename(),
+                                 std::filesystem::copy_options::overwrite_existing);
+  }
+  const auto model = load_model(output);
+  const auto tokenizer = load_tokenizer(output);
+  const std::vector<std::vector<std::int32_t>> texts{tokenizer->encode("the dog runs"),
+                                                     tokenizer->encode("snow is cold today")};
+  Batch batch;
+  if (!model->config().decoder_only()) batch.source = RaggedTokens::of(texts);
+  if (!model->config().encoder_only()) batch.input = RaggedTokens::of(texts);
+  Context ctx;
+  const std::vector<NamedTensor> tensors{
+      {"ids", integers(RaggedTokens::of(texts).ids)},
+      {"lengths", integers({static_cast<std::int32_t>(texts[0].size()), static_cast<std::int32_t>(texts[1].size())})},
+      {"logits", model->logits(ctx, batch)}};
+  save_safetensors(kept.parent_path() / (kept.filename().string() + "-logits.safetensors"), tensors);
+}
+
 class FineTuned : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(FineTuned, LearnsByHeartAndKeepsItsForm) {
   const Scratch scratch;
   put_tiny_model(GetParam(), scratch / "given", DType::bf16);
   Listener listener;
-  run_toy(request_for(GetParam(), scratch, "out"), listener);
+  run_toy(request_for(scratch, "out"), listener);
   const auto mean = [](std::span<const StepRecord> steps) {
     return std::accumulate(steps.begin(), steps.end(), 0.0,
                            [](double sum, const StepRecord& step) { return sum + step.nll; }) /
@@ -95,6 +122,8 @@ TEST_P(FineTuned, LearnsByHeartAndKeepsItsForm) {
     EXPECT_EQ(get(scratch / "out" / name), get(scratch / "given" / name)) << name;
   EXPECT_FALSE(std::filesystem::exists(scratch / "out" / "masters.safetensors"));
   EXPECT_FALSE(std::filesystem::exists(scratch / "out" / "pytorch_model.bin"));
+  if (const char* kept = std::getenv("RAPT_KEEP_FINE_TUNED"))
+    keep_for_peers(scratch / "out", std::filesystem::path(kept) / GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, FineTuned, ::testing::ValuesIn(trainable_models), [](const auto& instance) {
@@ -113,9 +142,9 @@ TEST(FineTuning, ResumesBitForBit) {
       const Settings short_run{{"steps", "9"},    {"save-every", "2"},    {"validate-every", "3"},
                                {"average", "3"},  {"batch-tokens", "64"}, {"max-length", "32"},
                                {"context", "12"}, {"sequences", "2"},     {"precision", "bf16"}};
-      run_toy(request_for(name, scratch, "straight", short_run));
+      run_toy(request_for(scratch, "straight", short_run));
       Listener listener;
-      run_toy(request_for(name, scratch, "stopped", short_run), listener, 5);
+      run_toy(request_for(scratch, "stopped", short_run), listener, 5);
       // What the run goes on from is in its own directory.
       std::filesystem::remove_all(scratch / "given");
       run_toy(resuming(scratch, "stopped"));
@@ -157,7 +186,7 @@ TEST(FineTuning, ALossOverSomeRowsIsTheirPartOfTheWhole) {
 TEST(FineTuning, EndsDocumentsWithTheModelsEnd) {
   const Scratch scratch;
   put_tiny_model("llama-tiny", scratch / "given");
-  const RunRequest request = request_for("llama-tiny", scratch, "out");
+  const RunRequest request = request_for(scratch, "out");
   const ModelConfig config = read_config(scratch / "given");
   Listener listener;
   const auto task = prepare_fine_tuning(Context(), resolve_recipe(fine_tuning_recipe(config), {}), request.files,
@@ -170,7 +199,7 @@ TEST(FineTuning, EndsDocumentsWithTheModelsEnd) {
 TEST(FineTuning, MarksTextsWithTheirLanguage) {
   const Scratch scratch;
   put_tiny_model("m2m_100-tiny", scratch / "given");
-  RunRequest request = request_for("m2m_100-tiny", scratch, "out");
+  RunRequest request = request_for(scratch, "out");
   request.fine_tuning->prefix = "say ";
   const ModelConfig config = read_config(scratch / "given");
   const auto tokenizer = load_tokenizer(scratch / "given");
@@ -198,12 +227,12 @@ TEST(FineTuning, RefusesWhatContradictsTheModel) {
     EXPECT_NE(refusal.find(part), std::string::npos) << refusal;
     EXPECT_EQ(refusal.find('\n'), std::string::npos) << refusal;
   };
-  const RunRequest good = request_for("llama-tiny", scratch, "out");
+  const RunRequest good = request_for(scratch, "out");
   RunRequest bad = good;
   bad.recipe = "tiny";
   refused(bad, "--from and --recipe tiny contradict each other");
-  refused(request_for("llama-tiny", scratch, "out", {{"d-model", "64"}}), "--from and --d-model 64 contradict");
-  refused(request_for("llama-tiny", scratch, "out", {{"vocab-size", "64"}}), "--from and --vocab-size 64 contradict");
+  refused(request_for(scratch, "out", {{"d-model", "64"}}), "--from and --d-model 64 contradict");
+  refused(request_for(scratch, "out", {{"vocab-size", "64"}}), "--from and --vocab-size 64 contradict");
   bad = good;
   bad.files = {.pairs = ParallelFiles{scratch / "source", scratch / "target"}};
   refused(bad, "a llama model learns from text; give --text");
@@ -238,20 +267,19 @@ TEST(FineTuning, RefusesWhatContradictsTheModel) {
 TEST(FineTuning, RefusesWhatTheModelCannotReadOrLearn) {
   const Scratch scratch;
   put_tiny_model("gpt2-tiny", scratch / "given");
-  EXPECT_NE(refusal_of(request_for("gpt2-tiny", scratch, "out", {{"context", "512"}}))
+  EXPECT_NE(refusal_of(request_for(scratch, "out", {{"context", "512"}}))
                 .find("--context 512: this model reads 32 tokens at most"),
             std::string::npos);
   std::filesystem::remove_all(scratch / "given");
   put_tiny_model("xlm-roberta-tiny", scratch / "given");
-  EXPECT_NE(refusal_of(request_for("xlm-roberta-tiny", scratch, "out")).find("no masked-language head"),
-            std::string::npos);
+  EXPECT_NE(refusal_of(request_for(scratch, "out")).find("no masked-language head"), std::string::npos);
 }
 
 TEST(FineTuning, ResumesOnlyWhatItBegan) {
   const Scratch scratch;
   put_tiny_model("gpt2-tiny", scratch / "given");
   Listener listener;
-  run_toy(request_for("gpt2-tiny", scratch, "out"), listener, 2);
+  run_toy(request_for(scratch, "out"), listener, 2);
   RunRequest other = resuming(scratch, "out");
   other.fine_tuning = FineTuning{.from = scratch / "other"};
   EXPECT_NE(refusal_of(other).find("the run was started with --from"), std::string::npos);
