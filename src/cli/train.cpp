@@ -131,8 +131,10 @@ void add_fine_tuning(CLI::App& command, TrainOptions& options) {
       "tokens "
       "and encoders the masked tokens of --text, encoder-decoders the --target of each --source. --output becomes the "
       "same directory with new weights. AdamW, 3 epochs, peak 5e-5, unless numbers below say otherwise");
-  add("--document", fine_tuning.document, "file|blank-line|line",
-      "what ends a document of --text: sequences do not reach over its end (default file)");
+  add("--document", fine_tuning.document, "file|blank-line|line|chat",
+      "what ends a document of --text: sequences do not reach over its end (default file). chat: every line is a JSON "
+      "object with \"messages\" (role, content), written out by the model's chat template; only what the assistant "
+      "says is learnt");
   add("--prefix", fine_tuning.prefix, "TEXT", "put before every source, such as \"translate English to German: \"");
   add("--source-language", fine_tuning.source_language, "NAME",
       "for tokenizers that mark texts with their language, such as en_XX");

@@ -12,8 +12,10 @@
 namespace rapt::training {
 namespace {
 
-constexpr std::pair<DocumentEnd, std::string_view> end_names[] = {
-    {DocumentEnd::file, "file"}, {DocumentEnd::blank_line, "blank-line"}, {DocumentEnd::line, "line"}};
+constexpr std::pair<DocumentEnd, std::string_view> end_names[] = {{DocumentEnd::file, "file"},
+                                                                  {DocumentEnd::blank_line, "blank-line"},
+                                                                  {DocumentEnd::line, "line"},
+                                                                  {DocumentEnd::chat, "chat"}};
 
 constexpr double mask_share = 0.15;
 constexpr double replaced_by_mask = 0.8;
@@ -90,7 +92,7 @@ std::string_view name_of(DocumentEnd end) {
 
 DocumentEnd parse_document_end(std::string_view name) {
   const auto* found = std::ranges::find(end_names, name, &std::pair<DocumentEnd, std::string_view>::second);
-  require(found != std::end(end_names), "--document: expected file, blank-line or line, found \"{}\"", name);
+  require(found != std::end(end_names), "--document: expected file, blank-line, line or chat, found \"{}\"", name);
   return found->first;
 }
 

@@ -18,8 +18,9 @@ enum class DocumentEnd {
   file,        ///< the end of the file
   blank_line,  ///< one or more empty lines
   line,        ///< the end of every line
+  chat,        ///< likewise, and every line is a conversation: training/conversations.h
 };
-/// "file", "blank-line" or "line".
+/// "file", "blank-line", "line" or "chat".
 std::string_view name_of(DocumentEnd end);
 /// Throws Error that lists the names when there is none of this one.
 DocumentEnd parse_document_end(std::string_view name);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "text/unicode.h"
+#include "training/conversations.h"
 #include "training/documents.h"
 #include "training/memory.h"
 #include "training/progress.h"
@@ -80,6 +81,7 @@ struct PairForm {
   TextFrame source;
   TextFrame target;
   std::int32_t decoder_start = -1;
+  std::int32_t language = -1;  ///< of the target
 };
 
 /// The model's end-of-text token ends both sides, also where its tokenizer does not see to it.
@@ -104,7 +106,7 @@ PairForm pair_form(const Tokenizer& tokenizer, const ModelConfig& config, const 
             "as {}",
             fine_tuning.from, tokenizer.display(*source).text);
     *source = language_token(tokenizer, "source-language", fine_tuning.source_language);
-    *target = language_token(tokenizer, "target-language", fine_tuning.target_language);
+    *target = form.language = language_token(tokenizer, "target-language", fine_tuning.target_language);
     // The language stands behind the text (the first mBART): transformers moves it to the decoder's beginning.
     if (!form.target.after.empty() && target == &form.target.after.back()) form.decoder_start = *target;
   }
@@ -120,6 +122,10 @@ void prepare_pairs(Task& task, const Context& ctx, const Recipe& recipe, const T
   const Tokenizer& tokenizer = *task.tokenizer;
   const PairForm form = pair_form(tokenizer, task.config, fine_tuning);
   task.config.decoder_start = form.decoder_start;
+  require(recipe.validation.sentences == 0 || form.language < 0 || form.language == task.config.forced_bos,
+          "--validate-sentences {}: config.json does not force translations to begin with {} (forced_bos_token_id), so "
+          "they would be in another language; leave it out or set that key",
+          recipe.validation.sentences, fine_tuning.target_language);
   const auto encode = [](const Tokenizer& side, const TextFrame& frame, std::string_view text) {
     return framed(frame.before, side.encode(text, {.special_tokens = false}), frame.after);
   };
@@ -204,42 +210,100 @@ TokenLists encode_documents(const Context& ctx, const std::filesystem::path& fil
   return documents;
 }
 
-void tell_documents(Observer& observer, std::string_view what, const TokenLists& documents, std::string_view more) {
-  observer.note(fmt::format("{}: {} document{}, {} tokens{}", what,
-                            grouped(static_cast<std::int64_t>(documents.size())), documents.size() == 1 ? "" : "s",
-                            grouped(documents.tokens()), more));
+void tell_documents(Observer& observer, std::string_view what, std::string_view kind, const TokenLists& documents,
+                    std::string_view more) {
+  observer.note(fmt::format("{}: {} {}{}, {} tokens{}", what, grouped(static_cast<std::int64_t>(documents.size())),
+                            kind, documents.size() == 1 ? "" : "s", grouped(documents.tokens()), more));
 }
 
-void prepare_documents(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files,
-                       const FineTuning& fine_tuning, Observer& observer) {
-  const CorpusOptions options{.skip_invalid = files.skip_invalid};
-  const DocumentEnd end = parse_document_end(fine_tuning.document);
-  const PlainText text = read_text(*files.text, options);
-  task.files.push_back({"text", files.text->string(), text.report.digests[0]});
-  PlainText dev;
-  if (files.dev_text) {
-    dev = read_text(*files.dev_text, options);
-    task.files.push_back({"dev-text", files.dev_text->string(), dev.report.digests[0]});
-  }
-  HeldOutDocuments parts{.training = split_documents(text.text, end), .validation = split_documents(dev.text, end)};
-  if (!files.dev_text && files.dev_fraction > 0) parts = hold_out(parts.training, files.dev_fraction);
+/// The texts of a run, kept for as long as views into them are.
+struct Texts {
+  PlainText training;
+  PlainText validation;
+  HeldOutDocuments documents;
+};
 
+Texts read_texts(Task& task, const TaskFiles& files, DocumentEnd end) {
+  const CorpusOptions options{.skip_invalid = files.skip_invalid};
+  Texts texts{.training = read_text(*files.text, options), .validation = {}, .documents = {}};
+  task.files.push_back({"text", files.text->string(), texts.training.report.digests[0]});
+  texts.documents.training = split_documents(texts.training.text, end);
+  if (files.dev_text) {
+    texts.validation = read_text(*files.dev_text, options);
+    task.files.push_back({"dev-text", files.dev_text->string(), texts.validation.report.digests[0]});
+    texts.documents.validation = split_documents(texts.validation.text, end);
+  } else if (files.dev_fraction > 0) {
+    texts.documents = hold_out(texts.documents.training, files.dev_fraction);
+  }
+  return texts;
+}
+
+void prepare_documents(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files, DocumentEnd end,
+                       Observer& observer) {
+  const Texts texts = read_texts(task, files, end);
   const Tokenizer& tokenizer = *task.tokenizer;
-  TokenLists held_out;
   const auto form_for = [&](const TokenLists& documents) {
     return task.config.encoder_only() ? masked_form(tokenizer, recipe.batches, documents)
                                       : next_token_form(tokenizer, task.config, recipe.batches, documents);
   };
   const DocumentForm form = form_for(task.documents);
-  task.documents = encode_documents(ctx, *files.text, parts.training, tokenizer, form.frame);
-  tell_documents(observer, "corpus", task.documents, dropped(text.report));
+  task.documents = encode_documents(ctx, *files.text, texts.documents.training, tokenizer, form.frame);
+  tell_documents(observer, "corpus", "document", task.documents, dropped(texts.training.report));
   task.batches = std::make_unique<DocumentBatches>(task.documents, form.cutting, recipe.seed, form.make);
   if (task.documents.tokens() <= recipe.batches.context)
     observer.note(fmt::format("the whole text is shorter than one sequence of --context {}", recipe.batches.context));
-  if (parts.validation.empty()) return;
-  held_out = encode_documents(ctx, files.dev_text.value_or(*files.text), parts.validation, tokenizer, form.frame);
-  tell_documents(observer, "validation", held_out, "");
+  if (texts.documents.validation.empty()) return;
+  const TokenLists held_out =
+      encode_documents(ctx, files.dev_text.value_or(*files.text), texts.documents.validation, tokenizer, form.frame);
+  tell_documents(observer, "validation", "document", held_out, "");
   task.evaluator.emplace(validation_batches(held_out, form.cutting, form_for(held_out).make), std::nullopt);
+}
+
+/// The conversations of some lines, told about.
+Conversations conversations_of(const Context& ctx, const std::filesystem::path& file,
+                               const std::vector<std::string_view>& lines, std::int64_t limit,
+                               const ChatTemplate& chat_template, const Tokenizer& tokenizer, std::string_view what,
+                               Observer& observer) {
+  try {
+    Conversations result = read_conversations(ctx, lines, limit, chat_template, tokenizer);
+    std::string more;
+    if (result.cut > 0) more += fmt::format("; {} cut to --context", grouped(result.cut));
+    if (result.dropped > 0) more += fmt::format("; dropped {} without an answer", grouped(result.dropped));
+    tell_documents(observer, what, "conversation", result.documents, more);
+    require(result.documents.size() > 0, "no conversation has an answer within --context");
+    return result;
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
+}
+
+void prepare_conversations(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files,
+                           const std::filesystem::path& directory, Observer& observer) {
+  const auto chat_template = ChatTemplate::read(directory);
+  require(chat_template.has_value(), "{}: has no chat template (chat_template.jinja), which --document chat needs",
+          directory.string());
+  const Texts texts = read_texts(task, files, DocumentEnd::chat);
+  const Cutting cutting{
+      .length = recipe.batches.context, .batch_tokens = recipe.batches.context * recipe.batches.sequences, .unread = 1};
+  const auto read = [&](const std::filesystem::path& file, const std::vector<std::string_view>& lines,
+                        std::string_view what) {
+    return conversations_of(ctx, file, lines, cutting.length + cutting.unread, *chat_template, *task.tokenizer, what,
+                            observer);
+  };
+  const auto make = [](const TokenLists& documents, const TokenLists& learnt) -> MakeBatch {
+    return [&](std::span<const Piece> pieces, const RandomSequence&) {
+      return conversation_batch(documents, learnt, pieces);
+    };
+  };
+  Conversations training = read(*files.text, texts.documents.training, "corpus");
+  task.documents = std::move(training.documents);
+  task.learnt = std::move(training.learnt);
+  task.batches =
+      std::make_unique<DocumentBatches>(task.documents, cutting, recipe.seed, make(task.documents, task.learnt));
+  if (texts.documents.validation.empty()) return;
+  const Conversations held_out = read(files.dev_text.value_or(*files.text), texts.documents.validation, "validation");
+  task.evaluator.emplace(validation_batches(held_out.documents, cutting, make(held_out.documents, held_out.learnt)),
+                         std::nullopt);
 }
 
 void require_fitting(const Tokenizer& tokenizer, std::int64_t vocab, const FineTuning& fine_tuning) {
@@ -302,7 +366,7 @@ void check_memory(const std::filesystem::path& directory, Precision precision, O
 
 std::unique_ptr<Task> prepare_fine_tuning(const Context& ctx, const Recipe& recipe, const TaskFiles& files,
                                           const FineTuning& fine_tuning, const ModelConfig& config,
-                                          std::unique_ptr<Tokenizer> tokenizer, Observer& observer) {
+                                          const std::filesystem::path& directory, Observer& observer) {
   require(
       !config.encoder_only() || config.heads.masked_language_model,
       "{}: this {} model has no masked-language head, so text teaches it nothing (sentence encoders are such); give "
@@ -311,15 +375,19 @@ std::unique_ptr<Task> prepare_fine_tuning(const Context& ctx, const Recipe& reci
   const std::int64_t longest = config.encoder_decoder() ? recipe.batches.max_length : recipe.batches.context;
   require(!config.limited_positions() || longest <= config.max_positions, "--{} {}: this model reads {} tokens at most",
           config.encoder_decoder() ? "max-length" : "context", longest, config.max_positions);
-  require_fitting(*tokenizer, config.source_vocabulary(), fine_tuning);
-  require_fitting(tokenizer->target(), config.vocab, fine_tuning);
+  const DocumentEnd end = parse_document_end(fine_tuning.document);
+  require(end != DocumentEnd::chat || config.decoder_only(), "--document chat: {} models do not chat", config.family);
   auto task = std::make_unique<Task>();
-  task->tokenizer = std::move(tokenizer);
+  task->tokenizer = load_tokenizer(directory);
+  require_fitting(*task->tokenizer, config.source_vocabulary(), fine_tuning);
+  require_fitting(task->tokenizer->target(), config.vocab, fine_tuning);
   task->config = config;
   if (config.encoder_decoder()) {
     prepare_pairs(*task, ctx, recipe, files, fine_tuning, observer);
+  } else if (end == DocumentEnd::chat) {
+    prepare_conversations(*task, ctx, recipe, files, directory, observer);
   } else {
-    prepare_documents(*task, ctx, recipe, files, fine_tuning, observer);
+    prepare_documents(*task, ctx, recipe, files, end, observer);
   }
   tell_attention(observer, recipe, task->config);
   return task;

@@ -23,14 +23,15 @@ void check_files_for(const ModelConfig& config, const FineTuning& fine_tuning, c
 void check_memory(const std::filesystem::path& directory, Precision precision, Observer& observer);
 
 /// Reads the text with the model's own tokenizer:
-///   decoder-only     next tokens of documents, each ended by the model's end-of-text token
+///   decoder-only     next tokens of documents, each ended by the model's end-of-text token; or the answers of
+///                    conversations
 ///   encoder-only     masked tokens of documents (Devlin et al. 2019, 3.1), in pieces with special tokens around them;
 ///                    BERT's next-sentence head and the pooler stay as they are
 ///   encoder-decoder  targets of sources, with the language tags that the tokenizer's texts have
 /// Throws Error for text that cannot be used, and for a model that has nothing to learn from it (an encoder without a
-/// masked-language head).
+/// masked-language head). directory: where the tokenizer and the chat template are.
 std::unique_ptr<Task> prepare_fine_tuning(const Context& ctx, const Recipe& recipe, const TaskFiles& files,
                                           const FineTuning& fine_tuning, const ModelConfig& config,
-                                          std::unique_ptr<Tokenizer> tokenizer, Observer& observer);
+                                          const std::filesystem::path& directory, Observer& observer);
 
 }  // namespace rapt::training

@@ -8,7 +8,6 @@
 #include "families/checkpoint.h"
 #include "kernels/ceiling.h"
 #include "training/fine_tuning.h"
-#include "training/progress.h"
 
 namespace rapt::training {
 namespace {
@@ -178,13 +177,10 @@ Subject given_model(const Context& ctx, const Plan& plan, const fs::path& direct
   const FineTuning& fine_tuning = *plan.record.fine_tuning;
   check_files_for(read_config(directory), fine_tuning, plan.files);
   check_memory(directory, plan.recipe.precision, observer);
-  auto tokenizer = load_tokenizer(directory);
   auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention);
-  observer.note(fmt::format("{}: {}, {} pieces, weights in {}{}", fine_tuning.from, model->config().family,
-                            grouped(tokenizer->vocab_size()), kept.types(),
+  observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
                             kept.exact() ? "" : "; trained in f32, and written in the type they came in"));
-  auto task =
-      prepare_fine_tuning(ctx, plan.recipe, plan.files, fine_tuning, model->config(), std::move(tokenizer), observer);
+  auto task = prepare_fine_tuning(ctx, plan.recipe, plan.files, fine_tuning, model->config(), directory, observer);
   return {.model = std::move(model), .task = std::move(task), .directory = std::move(kept)};
 }
 

@@ -38,6 +38,7 @@ struct Task {
   ParallelTokens pairs;
   std::vector<std::int32_t> text;
   TokenLists documents;
+  TokenLists learnt;  ///< of conversations: which tokens of the documents are
   std::unique_ptr<BatchSource> batches;
   std::optional<Evaluator> evaluator;
   std::vector<CorpusFile> files;  ///< all that were read, in a fixed order

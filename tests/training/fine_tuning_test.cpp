@@ -190,10 +190,68 @@ TEST(FineTuning, EndsDocumentsWithTheModelsEnd) {
   const ModelConfig config = read_config(scratch / "given");
   Listener listener;
   const auto task = prepare_fine_tuning(Context(), resolve_recipe(fine_tuning_recipe(config), {}), request.files,
-                                        *request.fine_tuning, config, load_tokenizer(scratch / "given"), listener);
+                                        *request.fine_tuning, config, scratch / "given", listener);
   ASSERT_EQ(task->documents.size(), 10U);
   for (std::size_t i = 0; i < task->documents.size(); ++i) EXPECT_EQ(task->documents[i].back(), config.eos);
   EXPECT_EQ(load_tokenizer(scratch / "given")->decode(task->documents[3]), "we like tea");
+}
+
+/// What the assistant says is learnt, and nothing else.
+TEST(FineTuning, LearnsTheAnswersOfConversations) {
+  const Scratch scratch;
+  put_tiny_model("llama-tiny", scratch / "given");
+  put(scratch / "given" / "chat_template.jinja",
+      "{% for m in messages %}{{ m.role[0] }} {{ m.content }}{{ eos_token }}{% endfor %}"
+      "{% if add_generation_prompt %}{{ 'a ' }}{% endif %}");
+  const auto message = [](const char* role, const char* content) {
+    return OrderedJson{{"role", role}, {"content", content}};
+  };
+  const OrderedJson two{
+      {"id", 7},
+      {"messages",
+       {message("user", "hi"), message("assistant", "yes sir"), message("user", "ok"), message("assistant", "bye")}}};
+  const OrderedJson silent{{"messages", OrderedJson::array({message("user", "hi")})}};
+  put(scratch / "chat", json_line(two) + "\n" + json_line(silent) + "\n\n" + json_line(two) + "\n");
+  RunRequest request = request_for(scratch, "out");
+  request.fine_tuning->document = "chat";
+  request.files.text = request.files.dev_text = scratch / "chat";
+  const ModelConfig config = read_config(scratch / "given");
+  const auto tokenizer = load_tokenizer(scratch / "given");
+  Listener listener;
+  const auto prepare = [&](const Settings& settings) {
+    return prepare_fine_tuning(Context(), resolve_recipe(fine_tuning_recipe(config), settings), request.files,
+                               *request.fine_tuning, config, scratch / "given", listener);
+  };
+  const auto learnt = [&](const Batch& batch) {
+    std::string text;
+    for (const std::int32_t id : batch.targets) text += tokenizer->pieces()[static_cast<std::size_t>(id)];
+    return text;
+  };
+  const auto task = prepare({});
+  EXPECT_EQ(listener.notes.front(), "corpus: 2 conversations, 52 tokens; dropped 1 without an answer");
+  const Batch batch = task->batches->batch({0, 0});
+  EXPECT_EQ(learnt(batch), "yes▁sir</s>bye</s>yes▁sir</s>bye</s>");
+  ASSERT_EQ(batch.predicted.size(), batch.targets.size());
+  EXPECT_EQ(batch.input.ids.size(), 50U);
+  const auto cut = prepare({{"context", "10"}});
+  EXPECT_EQ(learnt(cut->batches->batch({0, 0})), "yes▁yes▁") << "the answers are cut with the conversation";
+
+  const Outcome outcome = run_toy(request, listener);
+  EXPECT_EQ(outcome.step, 150);
+  EXPECT_LT(listener.steps.back().nll, 0.1);
+
+  std::filesystem::remove_all(scratch / "out");
+  const auto refused = [&](const std::string& line, const std::string& part) {
+    put(scratch / "chat", line + "\n");
+    const std::string refusal = refusal_of(request);
+    EXPECT_NE(refusal.find(part), std::string::npos) << refusal;
+  };
+  refused("{\"text\": 3}", "chat: conversation 1: the conversation: \"messages\"");
+  refused("no json", "conversation 1");
+  refused("{\"messages\": [{\"role\": \"user\"}]}", "content");
+  refused(json_line(silent), "no conversation has an answer");
+  std::filesystem::remove(scratch / "given" / "chat_template.jinja");
+  refused(json_line(two), "has no chat template");
 }
 
 TEST(FineTuning, MarksTextsWithTheirLanguage) {
@@ -205,7 +263,7 @@ TEST(FineTuning, MarksTextsWithTheirLanguage) {
   const auto tokenizer = load_tokenizer(scratch / "given");
   Listener listener;
   const auto task = prepare_fine_tuning(Context(), resolve_recipe(fine_tuning_recipe(config), {}), request.files,
-                                        *request.fine_tuning, config, load_tokenizer(scratch / "given"), listener);
+                                        *request.fine_tuning, config, scratch / "given", listener);
   const auto shown = [&](std::span<const std::int32_t> ids) {
     std::string text;
     for (const std::int32_t id : ids) text += tokenizer->pieces()[static_cast<std::size_t>(id)];
@@ -213,6 +271,9 @@ TEST(FineTuning, MarksTextsWithTheirLanguage) {
   };
   EXPECT_EQ(shown(task->pairs.source[0]), "en_XXsay▁the▁dog▁runs</s>");
   EXPECT_EQ(shown(task->pairs.target[0]), "de_DEder▁hund▁rennt</s>");
+  RunRequest scored = request;
+  scored.settings.emplace_back("validate-sentences", "2");
+  EXPECT_NE(refusal_of(scored).find("config.json does not force translations to begin with de_DE"), std::string::npos);
   request.fine_tuning->target_language = "fr_XX";
   EXPECT_NE(refusal_of(request).find("--target-language fr_XX: the tokenizer has no such language"), std::string::npos);
   request.fine_tuning->target_language = "";
@@ -241,7 +302,7 @@ TEST(FineTuning, RefusesWhatContradictsTheModel) {
   refused(bad, "--prefix, --source-language and --target-language are for encoder-decoders");
   bad = good;
   bad.fine_tuning->document = "page";
-  refused(bad, "--document: expected file, blank-line or line, found \"page\"");
+  refused(bad, "--document: expected file, blank-line, line or chat, found \"page\"");
   bad = good;
   bad.fine_tuning->from = test_data + "/gguf/llama-tiny.gguf";
   refused(bad, "is a GGUF file");
