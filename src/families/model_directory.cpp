@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "families/checkpoint.h"
@@ -32,8 +33,27 @@ bool belongs_to_model(const fs::directory_entry& entry) {
          std::ranges::find(training_files, name) == std::end(training_files);
 }
 
+/// The directories that modules.json, of a sentence encoder, names: poolings and layers behind the model.
+std::vector<std::string> module_directories(const fs::path& directory) {
+  std::vector<std::string> names;
+  if (!fs::exists(directory / "modules.json")) return names;
+  for (const Json& module : read_json(directory / "modules.json")) {
+    const bool named = module.is_object() && module.contains("path") && module["path"].is_string();
+    const std::string name = named ? module["path"].get<std::string>() : "";
+    if (is_plain_name(name) && fs::is_directory(directory / name)) names.push_back(name);
+  }
+  return names;
+}
+
 std::map<std::string, std::string> files_of(const fs::path& directory) {
   std::map<std::string, std::string> files;
+  for (const std::string& name : module_directories(directory)) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory / name)) {
+      const std::string file = entry.path().filename();
+      if (entry.is_regular_file() && !file.starts_with('.'))
+        files.emplace(name + "/" + file, read_file(entry.path(), max_file_bytes));
+    }
+  }
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
     if (belongs_to_model(entry)) files.emplace(entry.path().filename(), read_file(entry.path(), max_file_bytes));
   }

@@ -75,6 +75,7 @@ void remove_old(const fs::path& directory, std::int64_t step, std::size_t keep) 
 }
 
 void copy_durably(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to.parent_path());
   const auto file = MappedFile::open(from);
   write_file_durably(to, [&](OutputFile& out) { out.write(file->bytes()); });
 }

@@ -351,8 +351,8 @@ void check_files_for(const ModelConfig& config, const FineTuning& fine_tuning, c
           config.family);
 }
 
-void check_memory(const std::filesystem::path& directory, Precision precision, Observer& observer) {
-  const auto available = available_memory();
+void check_memory(const std::filesystem::path& directory, Precision precision, std::optional<std::uint64_t> available,
+                  Observer& observer) {
   if (!available) return;
   const std::int64_t parameters = count_parameters(directory);
   const MemoryNeed need = memory_need(parameters, precision);

@@ -18,9 +18,10 @@ Recipe fine_tuning_recipe(const ModelConfig& config);
 /// for one stack.
 void check_files_for(const ModelConfig& config, const FineTuning& fine_tuning, const TaskFiles& files);
 
-/// Throws Error when the weights, gradients and moments of this directory's model do not fit into the memory that is
-/// free, and warns when the rest of a step might not.
-void check_memory(const std::filesystem::path& directory, Precision precision, Observer& observer);
+/// Throws Error when the weights, gradients and moments of this directory's model do not fit into `available` bytes,
+/// and warns when the rest of a step might not. Nothing: nobody knows.
+void check_memory(const std::filesystem::path& directory, Precision precision, std::optional<std::uint64_t> available,
+                  Observer& observer);
 
 /// Reads the text with the model's own tokenizer:
 ///   decoder-only     next tokens of documents, each ended by the model's end-of-text token; or the answers of

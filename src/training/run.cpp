@@ -8,6 +8,7 @@
 #include "families/checkpoint.h"
 #include "kernels/ceiling.h"
 #include "training/fine_tuning.h"
+#include "training/memory.h"
 
 namespace rapt::training {
 namespace {
@@ -176,7 +177,7 @@ Subject new_model(const Context& ctx, const Plan& plan, const std::optional<Stor
 Subject given_model(const Context& ctx, const Plan& plan, const fs::path& directory, Observer& observer) {
   const FineTuning& fine_tuning = *plan.record.fine_tuning;
   check_files_for(read_config(directory), fine_tuning, plan.files);
-  check_memory(directory, plan.recipe.precision, observer);
+  check_memory(directory, plan.recipe.precision, available_memory(), observer);
   auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention);
   observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
                             kept.exact() ? "" : "; trained in f32, and written in the type they came in"));

@@ -102,6 +102,30 @@ TEST(ModelDirectory, RepetitionsFollowWhatTheyRepeat) {
   EXPECT_EQ(after.at("lm_head.weight").data<float>()[0], 7);
 }
 
+TEST(ModelDirectory, KeepsTheModulesOfSentenceEncoders) {
+  const Scratch scratch;
+  std::filesystem::copy(test_data + "/embed-tiny", scratch / "given", std::filesystem::copy_options::recursive);
+  put(scratch / "given" / "modules.json", "[{\"path\": \"\"}, {\"path\": \"1_Pooling\"}, {\"path\": \"2_Dense\"}]");
+  std::filesystem::create_directories(scratch / "given" / "onnx");
+  put(scratch / "given" / "onnx" / "model.onnx", "the same weights in another format");
+  for (const int times : {1, 2}) {  // the second time in place of the first
+    const auto written = rewritten(scratch, scratch / "given");
+    expect_same_tensors(scratch / "given", written);
+    int kept = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch / "given")) {
+      const auto name = std::filesystem::relative(entry.path(), scratch / "given");
+      if (!entry.is_regular_file() || name == "model.safetensors" || name.native().starts_with("onnx")) continue;
+      EXPECT_EQ(get(written / name), get(entry.path())) << name << ", time " << times;
+      ++kept;
+    }
+    EXPECT_EQ(kept, 8);
+    EXPECT_FALSE(std::filesystem::exists(written / "onnx"));
+    EXPECT_NO_THROW(verify_manifest(written));
+  }
+  put(scratch / "written" / "1_Pooling" / "config.json", "{}");
+  EXPECT_THROW(verify_manifest(scratch / "written"), Error);
+}
+
 TEST(ModelDirectory, ShardsBecomeOneFile) {
   const Scratch scratch;
   put_tiny_model("llama-tiny", scratch / "given");

@@ -141,6 +141,7 @@ inline void put_tiny_model(const std::string& name, const std::filesystem::path&
   put(directory / "tokenizer.json", letter_tokenizer(config));
   OrderedJson tokenizer{{"eos_token", "</s>"}, {"pad_token", "<pad>"}, {"unk_token", "<unk>"}};
   if (config.encoder_only()) tokenizer["mask_token"] = "<mask>";
+  if (config.family == "m2m_100") tokenizer.update({{"src_lang", "en_XX"}, {"tgt_lang", nullptr}});
   put(directory / "tokenizer_config.json", json_text(tokenizer));
   put(directory / "README.md", "What this model is.\n");
   put(directory / "pytorch_model.bin", "the same weights in another format");

@@ -271,6 +271,10 @@ TEST(FineTuning, MarksTextsWithTheirLanguage) {
   };
   EXPECT_EQ(shown(task->pairs.source[0]), "en_XXsay▁the▁dog▁runs</s>");
   EXPECT_EQ(shown(task->pairs.target[0]), "de_DEder▁hund▁rennt</s>");
+  put(scratch / "given" / "tokenizer_config.json", "{\"src_lang\": \"de_DE\"}");
+  EXPECT_NE(refusal_of(request).find("\"src_lang\": expected the language that tokenizer.json puts around a text"),
+            std::string::npos);
+  put(scratch / "given" / "tokenizer_config.json", "{\"src_lang\": null}");
   RunRequest scored = request;
   scored.settings.emplace_back("validate-sentences", "2");
   EXPECT_NE(refusal_of(scored).find("config.json does not force translations to begin with de_DE"), std::string::npos);
@@ -356,6 +360,17 @@ TEST(FineTuning, MemoryIsCountedFromTheFiles) {
   EXPECT_EQ(need.state, 16'000U);
   EXPECT_EQ(need.total(), 20'000U);
   EXPECT_EQ(memory_need(1000, Precision::f32).total(), 24'000U);
+  const auto parameters = static_cast<std::uint64_t>(model->parameter_count());
+  Listener listener;
+  const auto check = [&](std::uint64_t available) {
+    check_memory(test_data + "/gpt2-tiny", Precision::f32, available, listener);
+  };
+  check(24 * parameters);
+  EXPECT_TRUE(listener.warnings.empty());
+  check(16 * parameters);
+  ASSERT_EQ(listener.warnings.size(), 1U);
+  EXPECT_NE(listener.warnings[0].find("this may not be enough"), std::string::npos);
+  EXPECT_THROW(check(16 * parameters - 1), Error);
   ASSERT_TRUE(available_memory().has_value());
   EXPECT_GT(*available_memory(), 1'000'000U);
 }
