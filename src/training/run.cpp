@@ -101,12 +101,23 @@ fs::path directory_of_model(const RunRequest& request, const std::optional<Store
   return stored ? stored->directory : fs::path(request.fine_tuning->from);
 }
 
+/// What is not given is as it was.
+void require_same_fine_tuning(const std::optional<FineTuning>& before, const FineTuning& now) {
+  require(before.has_value(), "--resume: the run was started without --from, not with --from {}", now.from);
+  const auto compare = [&](std::string_view option, std::string FineTuning::*member) {
+    require(now.*member == FineTuning().*member || now.*member == (*before).*member,
+            "--resume: the run was started with --{} \"{}\", not \"{}\"", option, (*before).*member, now.*member);
+  };
+  compare("from", &FineTuning::from);
+  compare("document", &FineTuning::document);
+  compare("prefix", &FineTuning::prefix);
+  compare("source-language", &FineTuning::source_language);
+  compare("target-language", &FineTuning::target_language);
+}
+
 void check_fine_tuning(const RunRequest& request, const std::optional<StoredRun>& stored) {
   const auto& fine_tuning = fine_tuning_of(request, stored);
-  if (stored && request.fine_tuning)
-    require(fine_tuning && request.fine_tuning->from == fine_tuning->from,
-            "--resume: the run was started {}, not with --from {}",
-            fine_tuning ? "with --from " + fine_tuning->from : "without --from", request.fine_tuning->from);
+  if (stored && request.fine_tuning) require_same_fine_tuning(fine_tuning, *request.fine_tuning);
   if (!fine_tuning) return;
   require(request.recipe.empty(), "--from and --recipe {} contradict each other: a recipe makes a new model",
           request.recipe);

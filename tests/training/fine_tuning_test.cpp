@@ -348,6 +348,9 @@ TEST(FineTuning, ResumesOnlyWhatItBegan) {
   RunRequest other = resuming(scratch, "out");
   other.fine_tuning = FineTuning{.from = scratch / "other"};
   EXPECT_NE(refusal_of(other).find("the run was started with --from"), std::string::npos);
+  other.fine_tuning = FineTuning{.from = scratch / "given", .document = "blank-line"};
+  EXPECT_NE(refusal_of(other).find("the run was started with --document \"line\", not \"blank-line\""),
+            std::string::npos);
   RunRequest again = resuming(scratch, "out");
   again.settings = {{"heads", "4"}};
   EXPECT_NE(refusal_of(again).find("--from and --heads 4 contradict"), std::string::npos);
