@@ -163,6 +163,26 @@ TEST(FineTuning, ResumesBitForBit) {
   }
 }
 
+TEST(FineTuning, DoesNotDependOnThreads) {
+  for (const char* name : {"bert-tiny", "qwen2-tiny", "bart-tiny"}) {
+    const Scratch scratch;
+    put_tiny_model(name, scratch / "given");
+    for (const int threads : {1, 3}) {
+      RunRequest request = request_for(scratch, std::to_string(threads), {{"steps", "4"}});
+      request.threads = threads;
+      run_toy(request);
+    }
+    EXPECT_TRUE(get(scratch / "1" / "model.safetensors") == get(scratch / "3" / "model.safetensors")) << name;
+  }
+}
+
+TEST(FineTuning, LayersMayAttendInAnotherWay) {
+  const Scratch scratch;
+  put_tiny_model("llama-tiny", scratch / "given");
+  run_toy(request_for(scratch, "out", {{"steps", "2"}, {"attention", "decoder = window(3, 0)"}}));
+  EXPECT_EQ(attention_text(read_config(scratch / "out")), "decoder = window(3, 0)") << "and nothing else";
+}
+
 /// Rows that are predicted alone have the loss they have among all.
 TEST(FineTuning, ALossOverSomeRowsIsTheirPartOfTheWhole) {
   for (const char* name : {"bert-tiny", "llama-tiny"}) {
