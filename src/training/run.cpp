@@ -203,6 +203,7 @@ Recipe resolve_recipe(Recipe recipe, const std::vector<std::pair<std::string, st
     return std::ranges::any_of(settings, [&](const auto& setting) { return setting.first == name; });
   };
   for (const auto& [name, value] : settings) find_setting(name).set(recipe, value);
+  if (recipe.optimizer.kind == OptimizerKind::adam && !given("weight-decay")) recipe.optimizer.weight_decay = 0;
   if (recipe.schedule.kind == ScheduleKind::cosine && recipe.schedule.decay_steps == 0)
     recipe.schedule.decay_steps = recipe.limits.steps;
   if ((given("minutes") || given("epochs")) && !given("steps")) recipe.limits.steps = 0;

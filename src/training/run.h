@@ -29,7 +29,8 @@ struct RunRequest {
 Outcome run(const RunRequest& request, Observer& observer, const std::function<bool()>& stop);
 
 /// The recipe with the settings applied and completed. A run that is limited by --minutes or --epochs alone has no
-/// limit of steps, and one limited by minutes cools down over its last fifth unless told otherwise.
+/// limit of steps, and one limited by minutes cools down over its last fifth unless told otherwise; adam has no weight
+/// decay.
 Recipe resolve_recipe(Recipe recipe, const std::vector<std::pair<std::string, std::string>>& settings);
 
 }  // namespace rapt::training
