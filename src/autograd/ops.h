@@ -39,6 +39,9 @@ Var scale(Context& ctx, const Var& x, double factor);
 /// cap * tanh(x / cap). Without a tape the result takes over x's storage.
 Var soft_cap(Context& ctx, const Var& x, double cap);
 
+/// Some rows of x, which must ascend: [tokens, width] -> [rows, width].
+Var select_rows(Context& ctx, const Var& x, std::vector<std::int32_t> rows);
+
 /// x + dropout(s).
 Var add(Context& ctx, const Var& x, const Var& s, float dropout);
 

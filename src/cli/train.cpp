@@ -23,6 +23,7 @@ constexpr int stopped_exit_code = 143;
 
 struct TrainOptions {
   training::RunRequest request;
+  training::FineTuning fine_tuning;
   std::string source;
   std::string target;
   std::string dev_source;
@@ -68,7 +69,23 @@ void report(const TrainOptions& options, const training::Outcome& outcome, train
                             name_of(outcome.chosen), step));
 }
 
+/// The options of fine-tuning that were given, if there are any.
+std::optional<training::FineTuning> fine_tuning_of(const TrainOptions& options) {
+  const training::FineTuning& given = options.fine_tuning;
+  if (!given.from.empty()) return given;
+  const training::FineTuning none;
+  const auto refuse = [](std::string_view option, const std::string& value, const std::string& usual) {
+    require(value == usual, "--{} {} goes with --from, the directory of a model to train further", option, value);
+  };
+  refuse("document", given.document, none.document);
+  refuse("prefix", given.prefix, none.prefix);
+  refuse("source-language", given.source_language, none.source_language);
+  refuse("target-language", given.target_language, none.target_language);
+  return std::nullopt;
+}
+
 void train(TrainOptions& options) {
+  options.request.fine_tuning = fine_tuning_of(options);
   training::TaskFiles& files = options.request.files;
   files.pairs = pair_of(options.source, options.target, "");
   files.dev_pairs = pair_of(options.dev_source, options.dev_target, "dev-");
@@ -90,8 +107,8 @@ void add_files(CLI::App& command, TrainOptions& options) {
   add("--target", options.target, "their translations, line by line");
   add("--dev-source", options.dev_source, "sentences to validate with");
   add("--dev-target", options.dev_target, "their translations");
-  add("--text", options.text, "text for a language model");
-  add("--dev-text", options.dev_text, "text to validate a language model with");
+  add("--text", options.text, "text for a language model or an encoder");
+  add("--dev-text", options.dev_text, "text to validate with");
   command
       .add_option("--dev-fraction", options.request.files.dev_fraction,
                   "part of --text, at its end, to hold out when there is no --dev-text (default 0.1)")
@@ -101,6 +118,27 @@ void add_files(CLI::App& command, TrainOptions& options) {
       .add_flag("--skip-invalid", options.request.files.skip_invalid,
                 "drop lines that are not UTF-8 instead of refusing the file")
       ->group(group);
+}
+
+void add_fine_tuning(CLI::App& command, TrainOptions& options) {
+  const std::string group = "A model to train further";
+  const auto add = [&](const char* name, std::string& value, const char* type, const char* help) {
+    command.add_option(name, value, help)->type_name(type)->group(group);
+  };
+  training::FineTuning& fine_tuning = options.fine_tuning;
+  add("--from", fine_tuning.from, "DIRECTORY",
+      "Hugging Face directory of a model of any family, instead of a recipe's new model: decoders learn the next "
+      "tokens "
+      "and encoders the masked tokens of --text, encoder-decoders the --target of each --source. --output becomes the "
+      "same directory with new weights. AdamW, 3 epochs, peak 5e-5, unless numbers below say otherwise");
+  add("--document", fine_tuning.document, "file|blank-line|line|chat",
+      "what ends a document of --text: sequences do not reach over its end (default file). chat: every line is a JSON "
+      "object with \"messages\" (role, content), written out by the model's chat template; only what the assistant "
+      "says is learnt");
+  add("--prefix", fine_tuning.prefix, "TEXT", "put before every source, such as \"translate English to German: \"");
+  add("--source-language", fine_tuning.source_language, "NAME",
+      "for tokenizers that mark texts with their language, such as en_XX");
+  add("--target-language", fine_tuning.target_language, "NAME", "likewise");
 }
 
 std::string recipe_help() {
@@ -122,7 +160,8 @@ void add_setting(CLI::App& command, TrainOptions& options, const Setting& settin
 
 void add_train(CLI::App& app) {
   const auto options = std::make_shared<TrainOptions>();
-  CLI::App& command = *app.add_subcommand("train", "train a translation or language model from text files");
+  CLI::App& command =
+      *app.add_subcommand("train", "train a translation or language model from text files, or any model further");
   add_files(command, *options);
   command.add_option("--output", options->request.output, "directory for the model and its checkpoints")
       ->type_name("DIRECTORY")
@@ -130,6 +169,7 @@ void add_train(CLI::App& app) {
   command.add_flag("--resume", options->request.resume,
                    "go on from the newest checkpoint in --output; what is not given is as it was");
   command.add_option("--recipe", options->request.recipe, recipe_help())->type_name("NAME");
+  add_fine_tuning(command, *options);
   command.add_option("--threads", options->request.threads, "0: as many as the process may use")->type_name("INT");
   command
       .add_option("--gauge", options->request.gauge_seconds,

@@ -15,6 +15,8 @@ void convert(const Tensor& source, To* result) {
     for (std::int64_t i = 0; i < n; ++i) {
       if constexpr (std::is_same_v<To, bf16>) {
         result[i] = bf16(static_cast<float>(read(i)));
+      } else if constexpr (std::is_same_v<To, std::uint16_t>) {
+        result[i] = f16_of_float(static_cast<float>(read(i)));
       } else {
         result[i] = static_cast<To>(read(i));
       }
@@ -116,6 +118,9 @@ Tensor Tensor::to(DType dtype) const {
       break;
     case DType::bf16:
       convert(*this, result.write<bf16>());
+      break;
+    case DType::f16:
+      convert(*this, static_cast<std::uint16_t*>(result.raw_write()));
       break;
     default:
       fail("cannot convert a tensor to {}", name_of(dtype));

@@ -117,7 +117,7 @@ class Tensor {
   Tensor rows(std::int64_t begin, std::int64_t end) const;
   /// Columns [begin, end) of a matrix, without a copy.
   Columns columns(std::int64_t begin, std::int64_t end) const;
-  /// Owned copy, converted to `dtype` (f64, f32, bf16 and f16 as source; f64, f32 and bf16 as result).
+  /// Owned copy, converted to `dtype` (f64, f32, bf16 and f16 on both sides).
   Tensor to(DType dtype) const;
   Tensor clone() const;
 

@@ -160,16 +160,11 @@ ModelConfig read_config(const std::filesystem::path& model) {
 
 namespace {
 
-struct ReadModel {
-  std::unique_ptr<Transformer> model;
-  TensorAccount account;
-};
-
-ReadModel read_model(ModelConfig config, const std::filesystem::path& path, DType dtype, Filling filling) {
+AccountedModel read_model(ModelConfig config, const std::filesystem::path& path, DType dtype, Filling filling) {
   const bool gguf = is_gguf(path);
   const auto tensors = gguf ? gguf_tensors(read_gguf(path)) : read_safetensors_directory(path).tensors;
   if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
-  ReadModel result{.model = std::make_unique<Transformer>(config, dtype), .account = {}};
+  AccountedModel result{.model = std::make_unique<Transformer>(config, dtype), .account = {}};
   result.account = fill(*result.model, tensors, (gguf ? path : path / "model.safetensors").string(), filling);
   return result;
 }
@@ -185,6 +180,11 @@ ModelConfig config_with(const std::filesystem::path& directory, const std::vecto
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
                                         const std::vector<AttentionRule>& attention) {
   return read_model(config_with(directory, attention), directory, dtype, Filling::copied).model;
+}
+
+AccountedModel load_accounted_model(const std::filesystem::path& directory,
+                                    const std::vector<AttentionRule>& attention) {
+  return read_model(config_with(directory, attention), directory, DType::f32, Filling::copied);
 }
 
 std::unique_ptr<Transformer> map_model(const std::filesystem::path& directory,
@@ -224,6 +224,18 @@ std::string config_text(const ModelConfig& config) {
   for (const ConfigConstant& constant : family.constants) json[std::string(constant.key)] = constant.value;
   if (family.write != nullptr) family.write(config, json);
   json["dtype"] = "float32";
+  write_attention(config, json);
+  return json_text(json);
+}
+
+std::string config_text(const ModelConfig& config, const std::string& text) {
+  const ModelConfig said = read_config(JsonObject::parse(text, "config.json"));
+  const bool same = std::ranges::all_of(attention_kinds, [&](AttentionKind kind) {
+    return attention_texts(config, kind) == attention_texts(said, kind);
+  });
+  if (same) return text;
+  OrderedJson json = OrderedJson::parse(text);
+  json.erase(std::string(attention_key));
   write_attention(config, json);
   return json_text(json);
 }

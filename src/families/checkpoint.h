@@ -28,6 +28,13 @@ ModelConfig read_config(const JsonObject& json);
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& model, DType dtype = DType::f32,
                                         const std::vector<AttentionRule>& attention = {});
 
+/// The same with what became of each tensor of the file.
+struct AccountedModel {
+  std::unique_ptr<Transformer> model;
+  TensorAccount account;
+};
+AccountedModel load_accounted_model(const std::filesystem::path& model, const std::vector<AttentionRule>& attention);
+
 /// The same for a model that is run and not trained: its weights stay in the mapped file, are packed when they are
 /// first multiplied by, and take memory once, in the type computed with. (What is stored in f16 or has to be transposed is
 /// copied to f32.)
@@ -48,6 +55,8 @@ void write_model(const Transformer& model, DirectoryWriter& writer);
 
 /// config.json, generation_config.json as transformers reads them.
 std::string config_text(const ModelConfig& config);
+/// `text`, the config.json that `config` was read from, as it is; with how layers attend, if that was changed since.
+std::string config_text(const ModelConfig& config, const std::string& text);
 std::string generation_config_text(const ModelConfig& config);
 
 /// Fills the parameters from tensors under checkpoint names.

@@ -190,7 +190,8 @@ class Filler {
       : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
     for (const auto& [name, tensor] : tensors) {
       const std::string renamed = current_name(name);
-      require(left_.emplace(renamed, tensor).second, "{}: tensor \"{}\" is there under two names", file, renamed);
+      require(left_.emplace(renamed, Found{name, tensor}).second, "{}: tensor \"{}\" is there under two names", file,
+              renamed);
     }
   }
 
@@ -208,10 +209,16 @@ class Filler {
     fail(
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; the file is of another kind of "
         "model, or config.json is",
-        file_, left_.size(), family_.model_type, left_.begin()->first, left_.begin()->second.shape().text());
+        file_, left_.size(), family_.model_type, left_.begin()->first, left_.begin()->second.tensor.shape().text());
   }
 
  private:
+  struct Found {
+    std::string name;  ///< in the file
+    Tensor tensor;
+  };
+  using Left = std::map<std::string, Found, std::less<>>;
+
   /// The name of the family's table for one that may lack the prefix or be of an early version.
   std::string current_name(std::string name) const {
     for (const auto& [old, current] :
@@ -230,20 +237,27 @@ class Filler {
     const auto found = left_.find(binding.name);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; config.json asks for it, with shape {}", file_,
             binding.name, stored_shape(binding).text());
-    Tensor stored = found->second;
+    Tensor stored = found->second.tensor;
     require(stored.shape() == stored_shape(binding),
             "{}: tensor \"{}\" is {}, config.json asks for {}; the two files are not from the same model", file_,
             binding.name, stored.shape().text(), stored_shape(binding).text());
     if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
-      stored_.emplace(binding.parameters[0]->name, stored);
+      stored_.emplace(binding.parameters[0]->name, Found{binding.name, stored});
     if (filling_ == Filling::mapped) {
       remember(binding, stored, layout);
     } else {
       copy(binding, layout.to_stacked(stored.to(binding.parameters[0]->weight->dtype())));
     }
-    account_.used.push_back(found->first);
+    take(found, account_.used, binding.name);
+  }
+
+  /// Strikes a tensor off the list of those that are left.
+  void take(Left::iterator found, std::vector<std::string>& list, const std::string& holds) {
+    auto& [name, tensor] = found->second;
+    list.push_back(found->first);
+    account_.stored.push_back({name, tensor.dtype(), holds, holds.empty() ? tensor : Tensor()});
     left_.erase(found);
   }
 
@@ -271,28 +285,26 @@ class Filler {
     if (found == left_.end()) return;
     const auto repeated = stored_.find(parameter_name);
     if (repeated == stored_.end()) return;
-    require(same_values(found->second, repeated->second),
+    require(same_values(found->second.tensor, repeated->second.tensor),
             "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
             "share_encoder_decoder_embeddings that this model was trained with",
             file_, name);
-    account_.repeated.push_back(found->first);
-    left_.erase(found);
+    take(found, account_.repeated, repeated->second.name);
   }
 
   void drop(std::string_view pattern) {
     const int layers = std::max(model_.config().encoder_layers, model_.config().decoder_layers);
     for (int layer = 0; layer < layers; ++layer) {
-      const std::string name = with_layer(pattern, layer);
-      if (left_.erase(name) > 0) account_.ignored.push_back(name);
+      const auto found = left_.find(with_layer(pattern, layer));
+      if (found != left_.end()) take(found, account_.ignored, "");
     }
   }
 
   /// A bias of the logits that is all zeros is as good as none.
   void drop_zero_bias() {
     const auto found = left_.find("final_logits_bias");
-    if (found == left_.end() || !all_zero(found->second)) return;
-    account_.ignored.push_back(found->first);
-    left_.erase(found);
+    if (found == left_.end() || !all_zero(found->second.tensor)) return;
+    take(found, account_.ignored, "");
   }
 
   Transformer& model_;
@@ -300,9 +312,9 @@ class Filler {
   const std::string& file_;
   Filling filling_;
   TensorAccount account_;
-  std::map<std::string, Tensor, std::less<>> left_;    ///< what nothing has used yet
-  std::map<std::string, Tensor, std::less<>> stored_;  ///< of parameters that are tensors of their own
-  std::map<WeightPtr, std::vector<Piece>> pieces_;     ///< of mapped weights
+  Left left_;    ///< what nothing has used yet
+  Left stored_;  ///< of parameters that are tensors of their own, with the name in the family's table
+  std::map<WeightPtr, std::vector<Piece>> pieces_;  ///< of mapped weights
 };
 
 }  // namespace

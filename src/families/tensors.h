@@ -11,11 +11,20 @@
 
 namespace rapt {
 
+/// A tensor of a file that was read into a model.
+struct StoredTensor {
+  std::string name;   ///< in the file
+  DType dtype;        ///< in the file
+  std::string holds;  ///< the tensor of the family's table that has the same numbers; empty: it holds a constant
+  Tensor constant;    ///< its numbers then
+};
+
 /// What became of each tensor of a file, by name.
 struct TensorAccount {
   std::vector<std::string> used;      ///< they hold parameters
   std::vector<std::string> repeated;  ///< equal to others
   std::vector<std::string> ignored;   ///< constants that rapt computes
+  std::vector<StoredTensor> stored;   ///< all of them as they lie in the file
 };
 
 /// Whether a model gets numbers of its own, to be trained, or reads the file when it needs them.

@@ -83,6 +83,19 @@ std::string text_of(const Manifest& manifest) {
   return json_text(json);
 }
 
+/// "NAME", or "DIRECTORY/NAME".
+bool is_place(std::string_view name) {
+  const auto slash = name.find('/');
+  if (slash == std::string_view::npos) return is_plain_name(name);
+  return is_plain_name(name.substr(0, slash)) && is_plain_name(name.substr(slash + 1));
+}
+
+/// Whether a file of this name is listed, or one in a directory of this name.
+bool lists(const std::map<std::string, Digest>& files, const std::string& name) {
+  const auto next = files.lower_bound(name + "/");
+  return files.contains(name) || (next != files.end() && next->first.starts_with(name + "/"));
+}
+
 Manifest parse_manifest(std::string_view text, const std::string& file) {
   const JsonObject root = JsonObject::parse(text, file, {.bytes = max_manifest_bytes});
   if (root.text("format") != manifest_format) root.refuse("format", fmt::format("\"{}\"", manifest_format));
@@ -92,7 +105,7 @@ Manifest parse_manifest(std::string_view text, const std::string& file) {
   Manifest result{.step = root.integer("step", {.min = 0}), .files = {}};
   const JsonObject files = root.object("files");
   for (const std::string& name : files.keys()) {
-    if (!is_plain_name(name)) files.refuse(name, "the name of a file in the same directory");
+    if (!is_place(name)) files.refuse(name, "the name of a file in the same directory or one in it");
     const JsonObject entry = files.object(name);
     const std::int64_t bytes = entry.integer("bytes", {.min = 0});
     result.files[name] = {.bytes = static_cast<std::uint64_t>(bytes), .crc32 = read_crc32(entry)};
@@ -128,7 +141,7 @@ void retire(const fs::path& old, const fs::path& destination) {
   std::vector<fs::path> unlisted;
   for (fs::directory_iterator entry(old, error); !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const fs::path name = entry->path().filename();
-    if (name != manifest_name && !listed.contains(name) && !is_there(destination / name)) unlisted.push_back(name);
+    if (name != manifest_name && !lists(listed, name) && !is_there(destination / name)) unlisted.push_back(name);
   }
   for (const fs::path& name : unlisted) {
     if (!error) fs::rename(old / name, destination / name, error);
@@ -235,8 +248,12 @@ void DirectoryWriter::create_temporary() {
 }
 
 fs::path DirectoryWriter::path(std::string_view name) const {
-  require(is_plain_name(name) && name != manifest_name, "\"{}\" cannot name a file of a checkpoint", printable(name));
-  return temporary_ / name;
+  require(is_place(name) && name != manifest_name, "\"{}\" cannot name a file of a checkpoint", printable(name));
+  const fs::path result = temporary_ / name;
+  const fs::path parent = result.parent_path();
+  const bool there = is_there(parent) || operations_.mkdir(parent.c_str(), 0777) == 0;
+  require(there, "{}: cannot be created: {}", shown(parent), system_message(errno));
+  return result;
 }
 
 void DirectoryWriter::add_file(std::string_view name, const FileContents& contents) {
@@ -271,6 +288,10 @@ void DirectoryWriter::write_manifest(std::int64_t step) {
        entry.increment(error)) {
     const fs::path& path = entry->path();
     if (files_.contains(path.filename())) continue;
+    if (lists(files_, path.filename())) {
+      sync_directory(path, operations_);
+      continue;
+    }
     require(entry->symlink_status().type() == fs::file_type::regular, "{}: only files belong into a checkpoint",
             shown(path));
     sync_file(path, operations_);

@@ -51,6 +51,7 @@ class DirectoryWriter {
   /// Without a commit(), removes what was written.
   ~DirectoryWriter();
 
+  /// "NAME", or "DIRECTORY/NAME": there may be directories in the directory, of files that are added here.
   void add_file(std::string_view name, const FileContents& contents);
   void add_file(std::string_view name, std::string_view text);
   /// Where to put a file that something else writes, before commit().

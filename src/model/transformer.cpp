@@ -410,11 +410,15 @@ Tensor Transformer::logits(Context& ctx, const Batch& batch) const {
 }
 
 Var Transformer::forward(Context& ctx, const Batch& batch) const {
-  Ragged memory;
-  if (!config_.decoder_only()) memory = encode(ctx, batch.source, batch.segments);
-  if (config_.encoder_only()) return project(ctx, memory.values, ctx.compute);
-  const Ragged hidden = decode(ctx, batch.input, config_.encoder_decoder() ? &memory : nullptr);
-  return project(ctx, hidden.values, ctx.compute);
+  Ragged hidden;
+  if (!config_.decoder_only()) hidden = encode(ctx, batch.source, batch.segments);
+  if (!config_.encoder_only()) {
+    const Ragged memory = hidden;
+    hidden = decode(ctx, batch.input, config_.encoder_decoder() ? &memory : nullptr);
+  }
+  Var rows = hidden.values;
+  if (!batch.predicted.empty()) rows = ops::select_rows(ctx, rows, batch.predicted);
+  return project(ctx, rows, ctx.compute);
 }
 
 kernels::CrossEntropySums Transformer::loss(Context& ctx, const Batch& batch, const LossOptions& options) const {

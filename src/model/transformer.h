@@ -19,6 +19,8 @@ struct Batch {
   std::vector<std::int32_t> segments;  ///< of its tokens, where config.token_types > 0; empty: all 0
   RaggedTokens input;                 ///< what the decoder reads: the targets shifted right by one, after decoder_start
   std::vector<std::int32_t> targets;  ///< what it should say, one for each token of input (of source without decoder)
+  /// Where not all tokens are to be predicted: the rows of input (or source) that the targets are of, ascending.
+  std::vector<std::int32_t> predicted = {};
 
   std::int64_t target_tokens() const { return static_cast<std::int64_t>(targets.size()); }
 };
@@ -50,7 +52,8 @@ class Transformer {
 
   /// Summed cross-entropy of a batch. With a tape in the context, run_backward then fills the weights' gradients.
   kernels::CrossEntropySums loss(Context& ctx, const Batch& batch, const LossOptions& options) const;
-  /// Logits of every decoder token (of every token, without decoder): [target tokens, vocab], of type ctx.compute.
+  /// Logits of every decoder token (of every token, without decoder), or of those predicted: [target tokens, vocab], of
+  /// type ctx.compute.
   Tensor logits(Context& ctx, const Batch& batch) const;
 
   /// The encoder's output ("memory"): [source tokens, d_model]. segments: of each token; empty: all 0.

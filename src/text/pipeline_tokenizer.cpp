@@ -34,10 +34,10 @@ constexpr std::string_view kSpecialKeys[] = {"bos_token", "eos_token", "unk_toke
 constexpr std::string_view kIrrelevant =
     "add_bos_token add_eos_token added_tokens_file audio_token auto_map backend boi_token boa_token "
     "chat_template device do_basic_tokenize eoa_token eoi_token errors extra_ids full_tokenizer_file "
-    "image_token is_local legacy local_files_only max_len max_length merges_file model_input_names "
+    "image_token is_local language_codes legacy local_files_only max_len max_length merges_file model_input_names "
     "model_max_length model_specific_special_tokens name_or_path never_split padding pad_to_multiple_of "
     "pad_token_type_id padding_side processor_class return_token_type_ids sp_model_kwargs "
-    "spaces_between_special_tokens special_tokens_map_file stride tokenizer_class tokenizer_file trim_offsets "
+    "spaces_between_special_tokens special_tokens_map_file stride tgt_lang tokenizer_class tokenizer_file trim_offsets "
     "truncation truncation_side truncation_strategy unk_id use_default_system_prompt use_fast video_token "
     "vision_bos_token vision_eos_token vocab_file";
 
@@ -261,7 +261,11 @@ void PipelineTokenizer::read_tokens(const JsonObject& json, const JsonObject& co
     const auto name = names.find(key);
     return name == names.end() ? std::nullopt : std::optional(find(name->second));
   };
-  special_ = {.pad = id("pad_token"), .eos = id("eos_token"), .bos = id("bos_token"), .unk = id("unk_token")};
+  special_ = {.pad = id("pad_token"),
+              .eos = id("eos_token"),
+              .bos = id("bos_token"),
+              .unk = id("unk_token"),
+              .mask = id("mask_token")};
 }
 
 std::int32_t PipelineTokenizer::find(std::string_view piece) const {
@@ -279,6 +283,13 @@ void PipelineTokenizer::read_surroundings(const JsonObject& json, const JsonObje
               "{}: \"post_processor\" adds id {}, which is not in the vocabulary of {} pieces", json.file(), id,
               vocab_size());
     }
+  }
+  // transformers would put this language in place of the one that is there.
+  if (const auto language = config.find_text("src_lang")) {
+    const auto& [before, after] = surroundings_;
+    const std::int32_t id = find(*language);
+    const bool there = std::ranges::find(before, id) != before.end() || std::ranges::find(after, id) != after.end();
+    if (id < 0 || !there) config.refuse("src_lang", "the language that tokenizer.json puts around a text");
   }
   const bool bpe = has_kind(json.value("model"), "BPE");
   const bool even_bpe =

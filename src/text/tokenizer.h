@@ -19,8 +19,9 @@ struct SpecialTokens {
   std::optional<std::int32_t> eos;
   std::optional<std::int32_t> bos;
   std::optional<std::int32_t> unk;
+  std::optional<std::int32_t> mask = {};
 
-  bool contains(std::int32_t id) const { return id == pad || id == eos || id == bos || id == unk; }
+  bool contains(std::int32_t id) const { return id == pad || id == eos || id == bos || id == unk || id == mask; }
 };
 
 /// A piece of text as a person should see it.

@@ -12,11 +12,6 @@
 namespace rapt::training {
 namespace {
 
-template <typename T>
-void shuffle(std::vector<T>& items, RandomSequence& random) {
-  for (std::size_t left = items.size(); left > 1; --left) std::swap(items[left - 1], items[random.below(left)]);
-}
-
 /// Cuts `order` into runs of which neither the sources nor the targets exceed `tokens`; a pair that does so alone makes
 /// a run of its own.
 std::vector<std::span<const std::uint32_t>> cut(const ParallelTokens& corpus, std::span<const std::uint32_t> order,

@@ -62,23 +62,43 @@ TrainingState parse_training_state(const JsonObject& json) {
   return state;
 }
 
+OrderedJson to_json(const FineTuning& fine_tuning) {
+  return {{"from", fine_tuning.from},
+          {"document", fine_tuning.document},
+          {"prefix", fine_tuning.prefix},
+          {"source_language", fine_tuning.source_language},
+          {"target_language", fine_tuning.target_language}};
+}
+
+FineTuning parse_fine_tuning(const JsonObject& json) {
+  return {.from = json.text("from"),
+          .document = json.text("document"),
+          .prefix = json.text("prefix"),
+          .source_language = json.text("source_language"),
+          .target_language = json.text("target_language")};
+}
+
 OrderedJson to_json(const RunRecord& record) {
   OrderedJson files = OrderedJson::array();
   for (const CorpusFile& file : record.files)
     files.push_back({{"option", file.option}, {"path", file.path}, {"text", to_json(file.digest)}});
-  return {{"recipe", record.recipe},
-          {"settings", record.settings},
-          {"files", files},
-          {"dev_fraction", record.dev_fraction},
-          {"skip_invalid", record.skip_invalid}};
+  OrderedJson json{{"recipe", record.recipe},
+                   {"settings", record.settings},
+                   {"files", files},
+                   {"dev_fraction", record.dev_fraction},
+                   {"skip_invalid", record.skip_invalid}};
+  if (record.fine_tuning) json["fine_tuning"] = to_json(*record.fine_tuning);
+  return json;
 }
 
 RunRecord parse_record(const JsonObject& json) {
   RunRecord record{.recipe = json.text("recipe"),
                    .settings = {},
                    .files = {},
+                   .fine_tuning = {},
                    .dev_fraction = json.number("dev_fraction", {.min = 0, .max = 1}),
                    .skip_invalid = json.boolean("skip_invalid")};
+  if (const auto fine_tuning = json.find_object("fine_tuning")) record.fine_tuning = parse_fine_tuning(*fine_tuning);
   const JsonObject values = json.object("settings");
   for (const std::string& name : values.keys()) record.settings[name] = values.text(name);
   for (const JsonObject& file : json.objects("files"))
@@ -126,7 +146,7 @@ std::map<std::string, std::string> settings_of(const Recipe& recipe) {
 }
 
 Recipe recipe_of(const RunRecord& record, const std::string& file) {
-  Recipe recipe = find_recipe(record.recipe);
+  Recipe recipe = record.fine_tuning ? fine_tuning_recipe() : find_recipe(record.recipe);
   for (const auto& [name, value] : record.settings) find_setting(name).set(recipe, value);
   for (const Setting& setting : settings())
     require(record.settings.contains(std::string(setting.name)),

@@ -51,6 +51,7 @@ struct RunRecord {
   std::string recipe;
   std::map<std::string, std::string> settings;  ///< of recipe.h, by name, as text
   std::vector<CorpusFile> files;
+  std::optional<FineTuning> fine_tuning;
   double dev_fraction = 0;  ///< of a text that is held out; 0: validation has its own files or there is none
   bool skip_invalid = false;
 };

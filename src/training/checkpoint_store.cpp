@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view state_name = "training.json";
 constexpr std::string_view moments_name = "optimizer.safetensors";
+constexpr std::string_view masters_name = "masters.safetensors";
 constexpr std::string_view weights_name = "model.safetensors";
 constexpr std::string_view step_prefix = "step-";
 constexpr std::size_t checkpoints_kept = 2;
@@ -74,6 +75,7 @@ void remove_old(const fs::path& directory, std::int64_t step, std::size_t keep) 
 }
 
 void copy_durably(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to.parent_path());
   const auto file = MappedFile::open(from);
   write_file_durably(to, [&](OutputFile& out) { out.write(file->bytes()); });
 }
@@ -93,6 +95,15 @@ std::optional<StoredRun> find_newest_checkpoint(const fs::path& output) {
   return StoredRun{.directory = newest->directory,
                    .stored = parse_state(JsonObject::read(newest->directory / state_name)),
                    .warnings = std::move(newest->warnings)};
+}
+
+void restore_weights(Transformer& model, const StoredRun& run) {
+  const fs::path masters = run.directory / masters_name;
+  if (fs::exists(masters)) {
+    fill_parameters(model, read_safetensors(masters).tensors, masters.string());
+  } else {
+    fill_parameters(model, read_safetensors_directory(run.directory).tensors, (run.directory / weights_name).string());
+  }
 }
 
 void restore_optimizer(Optimizer& optimizer, const StoredRun& run) {
@@ -122,15 +133,25 @@ fs::path CheckpointStore::snapshot(std::int64_t step) const {
   return output_ / "snapshots" / (step_text(step) + ".safetensors");
 }
 
-void CheckpointStore::add_model(DirectoryWriter& writer, const Transformer& model) const {
-  write_model(model, writer);
-  tokenizer_.write(writer.path(weights_name).parent_path());
-}
+CheckpointStore::CheckpointStore(fs::path output, const Tokenizer& tokenizer)
+    : output_(std::move(output)), add_model_([&tokenizer](const Transformer& model, DirectoryWriter& writer) {
+        write_model(model, writer);
+        tokenizer.write(writer.path(weights_name).parent_path());
+      }) {}
+
+CheckpointStore::CheckpointStore(fs::path output, const ModelDirectory& directory)
+    : output_(std::move(output)),
+      add_model_([&directory](const Transformer& model, DirectoryWriter& writer) { directory.write(model, writer); }),
+      exact_(directory.exact()) {}
 
 void CheckpointStore::save(const Transformer& model, const Optimizer& optimizer, const TrainingState& state,
                            const RunRecord& record) const {
   DirectoryWriter writer(checkpoint(state.step));
-  add_model(writer, model);
+  add_model_(model, writer);
+  if (!exact_) {
+    const std::vector<NamedTensor> masters = checkpoint_tensors(model);
+    writer.add_file(masters_name, [&](OutputFile& file) { write_safetensors(file, masters); });
+  }
   std::vector<NamedTensor> moments;
   for (StateTensor& moment : optimizer.moments()) moments.emplace_back(std::move(moment.name), moment.tensor);
   writer.add_file(moments_name, [&](OutputFile& file) { write_safetensors(file, moments); });
@@ -141,7 +162,7 @@ void CheckpointStore::save(const Transformer& model, const Optimizer& optimizer,
 
 void CheckpointStore::save_best(const Transformer& model, std::int64_t step) const {
   DirectoryWriter writer(best());
-  add_model(writer, model);
+  add_model_(model, writer);
   writer.commit(step);
 }
 
@@ -178,14 +199,16 @@ std::unique_ptr<Transformer> CheckpointStore::write_average(const ModelConfig& c
   const std::vector<NamedTensor> means = mean_of(files);
   fill_parameters(*model, {means.begin(), means.end()}, files.front().string());
   DirectoryWriter writer(average());
-  add_model(writer, *model);
+  add_model_(*model, writer);
   writer.commit(state.step);
   return model;
 }
 
 void CheckpointStore::publish(const fs::path& model) const {
   const Manifest manifest = verify_manifest(model);
-  const auto is_state = [](std::string_view name) { return name == state_name || name == moments_name; };
+  const auto is_state = [](std::string_view name) {
+    return name == state_name || name == moments_name || name == masters_name;
+  };
   for (const auto& [name, digest] : manifest.files) {
     if (name != weights_name && !is_state(name)) copy_durably(model / name, output_ / name);
   }

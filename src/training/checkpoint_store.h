@@ -4,7 +4,8 @@
 ///     train.jsonl                every figure
 ///     best/                      the model that scored best in validation so far, likewise
 ///     average/                   the mean of the last checkpoints, likewise
-///     checkpoints/step-00001000/ likewise, and in it what --resume needs: training.json, optimizer.safetensors
+///     checkpoints/step-00001000/ likewise, and in it what --resume needs: training.json, optimizer.safetensors, and
+///                                masters.safetensors, the weights in f32, where the model's file has them in less
 ///     snapshots/step-00001000.safetensors  weights of the last checkpoints, to be averaged
 ///
 /// Each of these directories is written whole or not at all, and the two newest checkpoints are kept.
@@ -12,11 +13,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "families/model_directory.h"
 #include "formats/directory.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
@@ -36,14 +39,18 @@ struct StoredRun {
 /// there are some and all are damaged.
 std::optional<StoredRun> find_newest_checkpoint(const std::filesystem::path& output);
 
+/// Fills the model from a checkpoint's directory, bit for bit.
+void restore_weights(Transformer& model, const StoredRun& run);
+
 /// Fills the optimizer from a checkpoint's directory. Throws Error when it is of another model.
 void restore_optimizer(Optimizer& optimizer, const StoredRun& run);
 
 class CheckpointStore {
  public:
-  /// Keeps a reference to the tokenizer, whose files belong to every model that is written.
-  CheckpointStore(std::filesystem::path output, const Tokenizer& tokenizer)
-      : output_(std::move(output)), tokenizer_(tokenizer) {}
+  /// For a new model. Keeps a reference to the tokenizer, whose files belong to every model that is written.
+  CheckpointStore(std::filesystem::path output, const Tokenizer& tokenizer);
+  /// For a model that is trained further: it is written as its directory was. Keeps a reference to that.
+  CheckpointStore(std::filesystem::path output, const ModelDirectory& directory);
 
   const std::filesystem::path& output() const { return output_; }
   std::filesystem::path best() const { return output_ / "best"; }
@@ -70,11 +77,11 @@ class CheckpointStore {
 
  private:
   std::filesystem::path snapshot(std::int64_t step) const;
-  /// The model and the tokenizer's files.
-  void add_model(DirectoryWriter& writer, const Transformer& model) const;
 
   std::filesystem::path output_;
-  const Tokenizer& tokenizer_;
+  /// Adds the model and the tokenizer's files.
+  std::function<void(const Transformer& model, DirectoryWriter& writer)> add_model_;
+  bool exact_ = true;  ///< whether those have every bit of the weights
 };
 
 }  // namespace rapt::training

@@ -76,7 +76,7 @@ void Progress::stepped(const StepRecord& record) {
   window_.seconds += record.seconds;
   if (!record.skipped) {
     window_.flops += record.flops;
-    window_.tokens += record.target_tokens;
+    window_.tokens += record.tokens;
     window_.loss += record.loss;
     window_.nll += record.nll;
     ++window_.steps;

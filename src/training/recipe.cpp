@@ -106,6 +106,22 @@ const std::array recipe_table{
     },
 };
 
+/// AdamW as in the examples of transformers (TrainingArguments: 5e-5, betas 0.9 and 0.999, norm clipped at 1, three
+/// epochs), with the rise and linear fall of BERT's fine-tuning (Devlin et al. 2019, A.2), which reaches 0 when the run
+/// ends, whatever ends it.
+const Recipe fine_tuning{
+    .name = "fine-tune",
+    .about = "a model that is there, trained further",
+    .batches = {.tokens = 2048, .max_length = 256, .context = 256, .sequences = 8},
+    .optimizer = {.kind = OptimizerKind::adamw, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01},
+    .schedule = {.kind = ScheduleKind::constant, .learning_rate = 5e-5, .warmup = 20},
+    .clip = 1,
+    .limits = {.epochs = 3, .cooldown = 0.9},
+    .validation = {.every = 100},
+    .checkpoints = {.every = 500},
+    .fine_tunes = true,
+};
+
 template <typename E>
 struct Choice {
   E value;
@@ -211,17 +227,24 @@ struct Name {
   constexpr std::string_view view() const { return {letters, size - 1}; }
 };
 
-template <Name name, auto... path>
+/// Whether a setting belongs to what only new models have.
+template <typename Part, auto... rest>
+constexpr bool is_of_new_models =
+    (std::is_same_v<Part, Architecture Recipe::*> || std::is_same_v<Part, VocabularyOptions Recipe::*>)&&!(
+        std::is_same_v<decltype(rest), AttentionRules Architecture::*> || ...);
+
+template <Name name, auto first, auto... rest>
 constexpr Setting setting(std::string_view help, OnResume on_resume = OnResume::same) {
-  using T = std::remove_cvref_t<decltype((std::declval<Recipe&>().*....*path))>;
+  using T = std::remove_cvref_t<decltype(((std::declval<Recipe&>().*first).*....*rest))>;
   return {.name = name.view(),
           .help = help,
           .type = type_text<T>(),
           .may_change = on_resume == OnResume::may_change,
-          .get = [](const Recipe& recipe) { return value_text<T>((recipe.*....*path)); },
+          .of_new_models = is_of_new_models<decltype(first), rest...>,
+          .get = [](const Recipe& recipe) { return value_text<T>(((recipe.*first).*....*rest)); },
           .set =
               [](Recipe& recipe, std::string_view text) {
-                require(parse<T>(text, (recipe.*....*path)), "--{}: expected {}, found \"{}\"", name.view(),
+                require(parse<T>(text, ((recipe.*first).*....*rest)), "--{}: expected {}, found \"{}\"", name.view(),
                         type_text<T>(), text);
               }};
 }
@@ -351,6 +374,10 @@ std::span<const Recipe> recipes() {
   return recipe_table;
 }
 
+const Recipe& fine_tuning_recipe() {
+  return fine_tuning;
+}
+
 const Recipe& find_recipe(std::string_view name) {
   const auto found = std::ranges::find(recipe_table, name, &Recipe::name);
   if (found != recipe_table.end()) return *found;
@@ -372,7 +399,7 @@ const Setting& find_setting(std::string_view name) {
 void complete(Recipe& recipe) {
   if (recipe.schedule.kind == ScheduleKind::cosine && recipe.schedule.decay_steps == 0)
     recipe.schedule.decay_steps = recipe.limits.steps;
-  check_model(recipe.model);
+  if (!recipe.fine_tunes) check_model(recipe.model);
   check(recipe.batches);
   check(recipe.optimizer);
   check(recipe.schedule);

@@ -71,6 +71,15 @@ struct Checkpoints {
   FinalModel final_model = FinalModel::automatic;
 };
 
+/// A model that is trained further, and how it reads its text.
+struct FineTuning {
+  std::string from;                  ///< directory of the model
+  std::string document = "file";     ///< what ends a document of a text: training/documents.h
+  std::string prefix = {};           ///< of every source, such as T5's "translate English to German: "
+  std::string source_language = {};  ///< for tokenizers that mark a text with its language
+  std::string target_language = {};
+};
+
 struct Recipe {
   std::string_view name;
   std::string_view about;
@@ -90,13 +99,19 @@ struct Recipe {
   Checkpoints checkpoints{};
   int max_bad_steps = 5;  ///< steps in a row with a loss or gradient that is not finite, before the run stops
 
-  bool translation() const { return model.encoder_layers > 0; }
+  /// A model that is there is trained further: `model` repeats its size, and `vocabulary` means nothing.
+  bool fine_tunes = false;
+
+  bool translation() const { return model.encoder_layers > 0 && model.decoder_layers > 0; }
 };
 
 /// All recipes, in the order in which help lists them.
 std::span<const Recipe> recipes();
 /// Throws Error that lists the names when there is none of this one.
 const Recipe& find_recipe(std::string_view name);
+
+/// Where a model is trained further.
+const Recipe& fine_tuning_recipe();
 
 /// One number of a recipe, as the command and the checkpoints know it.
 struct Setting {
@@ -105,6 +120,8 @@ struct Setting {
   std::string_view type;  ///< what a value looks like: "INT", "NUMBER", "bpe|unigram|char"
   /// Whether a run may be resumed under another value: it then computes the same weights, step by step.
   bool may_change = false;
+  /// Whether it says what a new model and its vocabulary are made like.
+  bool of_new_models = false;
   std::string (*get)(const Recipe& recipe) = nullptr;
   /// Throws Error, naming the option, for a text that is not a value.
   void (*set)(Recipe& recipe, std::string_view text) = nullptr;

@@ -21,9 +21,10 @@ struct StepRecord {
   double gradient_norm = 0;  ///< before clipping
   std::int64_t target_tokens = 0;
   std::int64_t source_tokens = 0;
-  double seconds = 0;    ///< that the step took
-  double flops = 0;      ///< of its matrix products
-  bool skipped = false;  ///< the loss or the gradient was not finite: the weights are unchanged
+  std::int64_t tokens = 0;  ///< that rates count: the targets, or what was read where only some of it is predicted
+  double seconds = 0;       ///< that the step took
+  double flops = 0;         ///< of its matrix products
+  bool skipped = false;     ///< the loss or the gradient was not finite: the weights are unchanged
   std::int64_t skipped_so_far = 0;
   double progress = 0;       ///< the part of the run that is over, in [0, 1]
   double total_seconds = 0;  ///< since the run began, over all its sessions

@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "families/checkpoint.h"
 #include "kernels/ceiling.h"
+#include "training/fine_tuning.h"
+#include "training/memory.h"
 
 namespace rapt::training {
 namespace {
@@ -51,11 +53,14 @@ TaskFiles complete_files(TaskFiles files, const RunRecord& before) {
   return files;
 }
 
-void check_files(const TaskFiles& files, const Recipe& recipe) {
+void check_kind(const TaskFiles& files, const Recipe& recipe) {
   require(files.pairs.has_value() != files.text.has_value(),
           "nothing to train on: give --source and --target for translation, or --text for a language model");
   require(recipe.translation() == files.pairs.has_value(), "--recipe {} is for {}; choose another recipe", recipe.name,
           recipe.translation() ? "translation and takes --source and --target" : "language models and takes --text");
+}
+
+void check_validation(const TaskFiles& files, const Recipe& recipe) {
   require(files.pairs ? !files.dev_text : !files.dev_pairs,
           "the validation data are of another kind than the training "
           "data: pairs take --dev-source and --dev-target, text takes --dev-text or --dev-fraction");
@@ -86,7 +91,51 @@ struct Plan {
   RunRecord record;
 };
 
+/// Whether a model is trained further.
+const std::optional<FineTuning>& fine_tuning_of(const RunRequest& request, const std::optional<StoredRun>& stored) {
+  return stored ? stored->stored.record.fine_tuning : request.fine_tuning;
+}
+
+/// A run that is resumed reads the model as its checkpoint has it.
+fs::path directory_of_model(const RunRequest& request, const std::optional<StoredRun>& stored) {
+  return stored ? stored->directory : fs::path(request.fine_tuning->from);
+}
+
+/// What is not given is as it was.
+void require_same_fine_tuning(const std::optional<FineTuning>& before, const FineTuning& now) {
+  require(before.has_value(), "--resume: the run was started without --from, not with --from {}", now.from);
+  const auto compare = [&](std::string_view option, std::string FineTuning::*member) {
+    require(now.*member == FineTuning().*member || now.*member == (*before).*member,
+            "--resume: the run was started with --{} \"{}\", not \"{}\"", option, (*before).*member, now.*member);
+  };
+  compare("from", &FineTuning::from);
+  compare("document", &FineTuning::document);
+  compare("prefix", &FineTuning::prefix);
+  compare("source-language", &FineTuning::source_language);
+  compare("target-language", &FineTuning::target_language);
+}
+
+void check_fine_tuning(const RunRequest& request, const std::optional<StoredRun>& stored) {
+  const auto& fine_tuning = fine_tuning_of(request, stored);
+  if (stored && request.fine_tuning) require_same_fine_tuning(fine_tuning, *request.fine_tuning);
+  if (!fine_tuning) return;
+  require(request.recipe.empty(), "--from and --recipe {} contradict each other: a recipe makes a new model",
+          request.recipe);
+  for (const auto& [name, value] : request.settings)
+    require(!find_setting(name).of_new_models,
+            "--from and --{} {} contradict each other: the model and its vocabulary are what {} says", name, value,
+            fine_tuning->from);
+}
+
+Recipe new_recipe(const RunRequest& request, const std::string& name) {
+  if (!request.fine_tuning) return find_recipe(name);
+  const fs::path from = request.fine_tuning->from;
+  require_model_directory(from);
+  return fine_tuning_recipe(read_config(from));
+}
+
 Plan make_plan(const RunRequest& request, const std::optional<StoredRun>& stored) {
+  check_fine_tuning(request, stored);
   Plan plan{.recipe = {}, .files = request.files, .record = {}};
   std::string name = request.recipe;
   if (stored) {
@@ -99,22 +148,52 @@ Plan make_plan(const RunRequest& request, const std::optional<StoredRun>& stored
     for (const auto& [setting, value] : request.settings) find_setting(setting).set(plan.recipe, value);
     complete(plan.recipe);
   } else {
+    if (request.fine_tuning) name = fine_tuning_recipe().name;
     if (name.empty()) name = default_recipe(plan.files);
-    plan.recipe = resolve_recipe(find_recipe(name), request.settings);
+    plan.recipe = resolve_recipe(new_recipe(request, name), request.settings);
     if (plan.files.text && !plan.files.dev_text && plan.files.dev_fraction == 0)
       plan.files.dev_fraction = default_dev_fraction;
   }
-  check_files(plan.files, plan.recipe);
+  if (!plan.recipe.fine_tunes) check_kind(plan.files, plan.recipe);
+  check_validation(plan.files, plan.recipe);
   plan.record = {.recipe = name,
                  .settings = settings_of(plan.recipe),
                  .files = {},
+                 .fine_tuning = fine_tuning_of(request, stored),
                  .dev_fraction = plan.files.dev_fraction,
                  .skip_invalid = plan.files.skip_invalid};
   return plan;
 }
 
-void load_weights(Transformer& model, const fs::path& directory) {
-  fill_parameters(model, read_safetensors_directory(directory).tensors, (directory / "model.safetensors").string());
+/// What is trained on what, and how it is kept.
+struct Subject {
+  std::unique_ptr<Transformer> model;
+  std::unique_ptr<Task> task;
+  std::optional<ModelDirectory> directory;  ///< of a model that is trained further
+
+  CheckpointStore store(const fs::path& output) const {
+    return directory ? CheckpointStore(output, *directory) : CheckpointStore(output, *task->tokenizer);
+  }
+};
+
+Subject new_model(const Context& ctx, const Plan& plan, const std::optional<StoredRun>& stored, Observer& observer) {
+  std::optional<fs::path> checkpoint;
+  if (stored) checkpoint = stored->directory;
+  auto task = prepare_task(ctx, plan.recipe, plan.files, checkpoint, observer);
+  auto model = std::make_unique<Transformer>(task->config);
+  if (!stored) model->initialize(plan.recipe.seed);
+  return {.model = std::move(model), .task = std::move(task), .directory = {}};
+}
+
+Subject given_model(const Context& ctx, const Plan& plan, const fs::path& directory, Observer& observer) {
+  const FineTuning& fine_tuning = *plan.record.fine_tuning;
+  check_files_for(read_config(directory), fine_tuning, plan.files);
+  check_memory(directory, plan.recipe.precision, available_memory(), observer);
+  auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention);
+  observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
+                            kept.exact() ? "" : "; trained in f32, and written in the type they came in"));
+  auto task = prepare_fine_tuning(ctx, plan.recipe, plan.files, fine_tuning, model->config(), directory, observer);
+  return {.model = std::move(model), .task = std::move(task), .directory = std::move(kept)};
 }
 
 }  // namespace
@@ -124,10 +203,12 @@ Recipe resolve_recipe(Recipe recipe, const std::vector<std::pair<std::string, st
     return std::ranges::any_of(settings, [&](const auto& setting) { return setting.first == name; });
   };
   for (const auto& [name, value] : settings) find_setting(name).set(recipe, value);
+  if (recipe.optimizer.kind == OptimizerKind::adam && !given("weight-decay")) recipe.optimizer.weight_decay = 0;
   if (recipe.schedule.kind == ScheduleKind::cosine && recipe.schedule.decay_steps == 0)
     recipe.schedule.decay_steps = recipe.limits.steps;
   if ((given("minutes") || given("epochs")) && !given("steps")) recipe.limits.steps = 0;
-  if (given("minutes") && !given("cooldown")) recipe.limits.cooldown = default_cooldown;
+  if ((given("minutes") || given("steps")) && !given("epochs")) recipe.limits.epochs = 0;
+  if (given("minutes") && !given("cooldown") && recipe.limits.cooldown == 0) recipe.limits.cooldown = default_cooldown;
   complete(recipe);
   return recipe;
 }
@@ -141,23 +222,21 @@ Outcome run(const RunRequest& request, Observer& observer, const std::function<b
                .seed = plan.recipe.seed,
                .compute = plan.recipe.precision == Precision::bf16 ? DType::bf16 : DType::f32});
 
-  std::optional<fs::path> checkpoint;
-  if (stored) checkpoint = stored->directory;
-  const auto task = prepare_task(ctx, plan.recipe, plan.files, checkpoint, observer);
-  plan.record.files = task->files;
+  const Subject subject = plan.record.fine_tuning
+                              ? given_model(ctx, plan, directory_of_model(request, stored), observer)
+                              : new_model(ctx, plan, stored, observer);
+  Transformer& model = *subject.model;
+  plan.record.files = subject.task->files;
   if (stored) require_same_run(stored->stored.record, plan.record);
 
-  Transformer model(task->config);
   Optimizer optimizer(model.parameters(), plan.recipe.optimizer);
-  CheckpointStore store(request.output, *task->tokenizer);
+  CheckpointStore store = subject.store(request.output);
   TrainingState state;
   if (stored) {
-    load_weights(model, stored->directory);
+    restore_weights(model, *stored);
     restore_optimizer(optimizer, *stored);
     state = stored->stored.state;
     store.set_aside_after(state.step);
-  } else {
-    model.initialize(plan.recipe.seed);
   }
   fs::create_directories(request.output);
   Journal journal(request.output / "train.jsonl", state.journal_bytes);
@@ -170,8 +249,8 @@ Outcome run(const RunRequest& request, Observer& observer, const std::function<b
                   {.ctx = ctx,
                    .model = model,
                    .optimizer = optimizer,
-                   .batches = *task->batches,
-                   .evaluator = task->evaluator ? &*task->evaluator : nullptr,
+                   .batches = *subject.task->batches,
+                   .evaluator = subject.task->evaluator ? &*subject.task->evaluator : nullptr,
                    .store = store,
                    .journal = journal,
                    .observer = observer,

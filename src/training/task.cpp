@@ -69,17 +69,6 @@ ModelConfig language_config(const Recipe& recipe, const Tokenizer& tokenizer) {
   return config;
 }
 
-std::string dropped(const CorpusReport& report) {
-  std::string text;
-  const auto add = [&](std::int64_t count, std::string_view why) {
-    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "; dropped " : ", ", grouped(count), why);
-  };
-  add(report.empty, "empty");
-  add(report.invalid, "not UTF-8");
-  add(report.too_long, "too long");
-  return text;
-}
-
 void tell_pairs(Observer& observer, std::string_view what, const ParallelCorpus& corpus) {
   observer.note(fmt::format(
       "{}: {} pairs, {} source and {} target tokens{}", what, grouped(static_cast<std::int64_t>(corpus.tokens.size())),
@@ -115,32 +104,21 @@ TranslationTask translation_task(const Recipe& recipe, const ParallelFiles& file
   return task;
 }
 
+CorpusOptions training_options(const Recipe& recipe, const TaskFiles& files) {
+  return {.skip_invalid = files.skip_invalid, .max_length = recipe.batches.max_length};
+}
+
 void prepare_pairs(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files, Observer& observer) {
   const std::int64_t positions = std::max(recipe.batches.max_length, least_positions);
-  const CorpusOptions training{.skip_invalid = files.skip_invalid, .max_length = recipe.batches.max_length};
-  if (!task.tokenizer) task.tokenizer = learn_vocabulary(*files.pairs, training, recipe.vocabulary, positions);
+  if (!task.tokenizer)
+    task.tokenizer = learn_vocabulary(*files.pairs, training_options(recipe, files), recipe.vocabulary, positions);
   const Tokenizer& tokenizer = *task.tokenizer;
   task.config = translation_config(recipe, tokenizer);
   observer.note(fmt::format("vocabulary: {} pieces{}", grouped(tokenizer.vocab_size()),
                             recipe.vocabulary.joint ? "" : " for each language"));
   const PairEncoder encoder{.source = [&](std::string_view text) { return tokenizer.encode(text); },
                             .target = [&](std::string_view text) { return tokenizer.target().encode(text); }};
-  ParallelCorpus corpus = read_parallel_corpus(ctx, *files.pairs, training, encoder);
-  tell_pairs(observer, "corpus", corpus);
-  remember_pairs(task, "", *files.pairs, corpus.report);
-  task.pairs = std::move(corpus.tokens);
-  task.batches = std::make_unique<PairBatches>(task.pairs, recipe.batches, task.config.decoder_start, recipe.seed);
-  if (!files.dev_pairs) return;
-
-  const CorpusOptions validation{.skip_invalid = files.skip_invalid, .max_length = positions};
-  const ParallelCorpus dev = read_parallel_corpus(ctx, *files.dev_pairs, validation, encoder);
-  tell_pairs(observer, "validation", dev);
-  remember_pairs(task, "dev-", *files.dev_pairs, dev.report);
-  std::optional<TranslationTask> translation;
-  if (recipe.validation.sentences > 0)
-    translation = translation_task(recipe, *files.dev_pairs, validation, dev.tokens, tokenizer);
-  task.evaluator.emplace(validation_batches(dev.tokens, recipe.batches.tokens, task.config.decoder_start),
-                         std::move(translation));
+  read_pairs(task, ctx, recipe, files, encoder, positions, observer);
 }
 
 void prepare_text(Task& task, const Recipe& recipe, const TaskFiles& files, Observer& observer) {
@@ -171,6 +149,19 @@ void prepare_text(Task& task, const Recipe& recipe, const TaskFiles& files, Obse
                             grouped(static_cast<std::int64_t>(held_out.size())), dropped(text.report)));
 }
 
+}  // namespace
+
+std::string dropped(const CorpusReport& report) {
+  std::string text;
+  const auto add = [&](std::int64_t count, std::string_view why) {
+    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "; dropped " : ", ", grouped(count), why);
+  };
+  add(report.empty, "empty");
+  add(report.invalid, "not UTF-8");
+  add(report.too_long, "too long");
+  return text;
+}
+
 void tell_attention(Observer& observer, const Recipe& recipe, const ModelConfig& config) {
   const auto& rules = recipe.model.attention;
   if (rules.empty()) return;
@@ -181,7 +172,25 @@ void tell_attention(Observer& observer, const Recipe& recipe, const ModelConfig&
     observer.note("attention dropout: none in linear layers, which have no weights to drop");
 }
 
-}  // namespace
+void read_pairs(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files,
+                const PairEncoder& encoder, std::int64_t positions, Observer& observer) {
+  ParallelCorpus corpus = read_parallel_corpus(ctx, *files.pairs, training_options(recipe, files), encoder);
+  tell_pairs(observer, "corpus", corpus);
+  remember_pairs(task, "", *files.pairs, corpus.report);
+  task.pairs = std::move(corpus.tokens);
+  task.batches = std::make_unique<PairBatches>(task.pairs, recipe.batches, task.config.decoder_start, recipe.seed);
+  if (!files.dev_pairs) return;
+
+  const CorpusOptions validation{.skip_invalid = files.skip_invalid, .max_length = positions};
+  const ParallelCorpus dev = read_parallel_corpus(ctx, *files.dev_pairs, validation, encoder);
+  tell_pairs(observer, "validation", dev);
+  remember_pairs(task, "dev-", *files.dev_pairs, dev.report);
+  std::optional<TranslationTask> translation;
+  if (recipe.validation.sentences > 0)
+    translation = translation_task(recipe, *files.dev_pairs, validation, dev.tokens, *task.tokenizer);
+  task.evaluator.emplace(validation_batches(dev.tokens, recipe.batches.tokens, task.config.decoder_start),
+                         std::move(translation));
+}
 
 std::unique_ptr<Task> prepare_task(const Context& ctx, const Recipe& recipe, const TaskFiles& files,
                                    const std::optional<std::filesystem::path>& checkpoint, Observer& observer) {

@@ -37,6 +37,8 @@ struct Task {
   ModelConfig config;
   ParallelTokens pairs;
   std::vector<std::int32_t> text;
+  TokenLists documents;
+  TokenLists learnt;  ///< of conversations: which tokens of the documents are
   std::unique_ptr<BatchSource> batches;
   std::optional<Evaluator> evaluator;
   std::vector<CorpusFile> files;  ///< all that were read, in a fixed order
@@ -46,5 +48,14 @@ struct Task {
 /// what it found. Throws Error for text that cannot be used.
 std::unique_ptr<Task> prepare_task(const Context& ctx, const Recipe& recipe, const TaskFiles& files,
                                    const std::optional<std::filesystem::path>& checkpoint, Observer& observer);
+
+/// Fills in the batches and the validation of a task whose tokenizer and config are there. positions: of a sentence to
+/// validate with, at most.
+void read_pairs(Task& task, const Context& ctx, const Recipe& recipe, const TaskFiles& files,
+                const PairEncoder& encoder, std::int64_t positions, Observer& observer);
+/// "; dropped 3 empty, 1 too long", for messages.
+std::string dropped(const CorpusReport& report);
+/// Tells how layers attend where the recipe changes it.
+void tell_attention(Observer& observer, const Recipe& recipe, const ModelConfig& config);
 
 }  // namespace rapt::training

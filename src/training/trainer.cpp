@@ -143,6 +143,8 @@ void Trainer::compute(const std::vector<Batch>& batches, StepRecord& record) {
   for (const Batch& batch : batches) {
     record.target_tokens += batch.target_tokens();
     record.source_tokens += batch.source.sequences.tokens();
+    record.tokens += batch.predicted.empty() ? batch.target_tokens()
+                                             : batch.source.sequences.tokens() + batch.input.sequences.tokens();
   }
   const double tokens = static_cast<double>(record.target_tokens);
   parts_.ctx.dropout_share = static_cast<float>(dropout_share(recipe_.dropout_warmup, state_.step + 1));

@@ -57,6 +57,19 @@ TEST(Gradients, DropoutScaleAndSoftCap) {
   check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::soft_cap(ctx, x, 1.5); });
 }
 
+TEST(Gradients, SelectRows) {
+  const Var x = random_input({6, 5}, 6);
+  check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::select_rows(ctx, x, {0, 3, 5}); });
+  // Rows that are selected twice, once by each of two operations, receive both gradients.
+  check_gradients({leaf("x", x)}, [&](Context& ctx) {
+    return ops::add(ctx, ops::select_rows(ctx, x, {1, 2}), ops::select_rows(ctx, x, {2, 4}), 0);
+  });
+  Context ctx;
+  EXPECT_THROW(ops::select_rows(ctx, x, {3, 3}), Error);
+  EXPECT_THROW(ops::select_rows(ctx, x, {6}), Error);
+  EXPECT_THROW(ops::select_rows(ctx, x, {-1, 2}), Error);
+}
+
 TEST(Gradients, AddWithDropout) {
   for (const float dropout : {0.0f, 0.3f}) {
     const Var x = random_input({6, 40}, 5);

@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "core/float16.h"
+
 namespace rapt {
 namespace {
 
@@ -119,6 +121,30 @@ TEST(Tensor, ReadsEveryKindOfF16) {
     EXPECT_EQ(converted.data<float>()[i], expected[i]);
     EXPECT_EQ(std::signbit(converted.data<float>()[i]), std::signbit(expected[i]));
   }
+}
+
+TEST(Tensor, WritesTheNearestF16) {
+  const auto bits_of = [](float value) { return f16_of_float(value); };
+  for (std::uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const auto half = static_cast<std::uint16_t>(bits);
+    const float value = float_of_f16(half);
+    ASSERT_EQ(bits_of(value), half);
+    ASSERT_EQ(bits_of(-value), half | 0x8000u);
+    if (bits + 1 == 0x7c00) continue;
+    // Between two halves: the nearer one, and in the middle the even one.
+    const float next = float_of_f16(static_cast<std::uint16_t>(bits + 1));
+    const float middle = value + (next - value) / 2;
+    ASSERT_EQ(bits_of(middle), bits + bits % 2);
+    ASSERT_EQ(bits_of(std::nextafter(middle, 0.0F)), bits);
+    ASSERT_EQ(bits_of(std::nextafter(middle, next)), bits + 1);
+  }
+  EXPECT_EQ(bits_of(65519.996F), 0x7bff);
+  EXPECT_EQ(bits_of(65520.0F), 0x7c00);
+  EXPECT_EQ(bits_of(-std::numeric_limits<float>::infinity()), 0xfc00);
+  EXPECT_TRUE(std::isnan(float_of_f16(bits_of(std::numeric_limits<float>::quiet_NaN()))));
+  const std::vector<float> values = {1, -2, 0.1F};
+  const Tensor half = Tensor::of<float>({3}, values).to(DType::f16);
+  EXPECT_EQ(static_cast<const std::uint16_t*>(half.raw())[2], 0x2e66);
 }
 
 TEST(Bf16, RoundsToNearestEvenAndKeepsNaN) {

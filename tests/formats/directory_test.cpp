@@ -81,14 +81,33 @@ TEST(DirectoryWriter, FollowsALinkToTheDirectory) {
   EXPECT_TRUE(fs::is_symlink(scratch / "latest"));
 }
 
+TEST(DirectoryWriter, HoldsDirectoriesOfFiles) {
+  const Scratch scratch;
+  for (const char* text : {"old", "new"}) {
+    DirectoryWriter writer(scratch / "model");
+    writer.add_file("config", text);
+    writer.add_file("part/one", text);
+    if (std::string(text) == "old") writer.add_file("gone/one", text);
+    writer.commit();
+    EXPECT_EQ(get(scratch / "model" / "part" / "one"), text);
+    if (std::string(text) == "old") put(scratch / "model" / "mine", "of the user");
+  }
+  EXPECT_EQ(verify_manifest(scratch / "model").files.size(), 2U);
+  EXPECT_FALSE(fs::exists(scratch / "model" / "gone"));
+  EXPECT_TRUE(fs::exists(scratch / "model" / "mine"));
+  fs::remove(scratch / "model" / "part" / "one");
+  EXPECT_THROW(verify_manifest(scratch / "model"), Error);
+}
+
 TEST(DirectoryWriter, TakesPlainNamesOnceEach) {
   const Scratch scratch;
   DirectoryWriter writer(scratch / "model");
-  for (const std::string_view name : {"", "..", "a/b", "/etc/passwd", "rapt.json"}) {
+  for (const std::string_view name : {"", "..", "a/b/c", "../a", "a/", "a/..", "/etc/passwd", "rapt.json"}) {
     EXPECT_TRUE(refuses([&] { writer.add_file(name, "x"); }, "cannot name a file of a checkpoint"));
   }
   writer.add_file("a", "x");
   EXPECT_TRUE(refuses([&] { writer.add_file("a", "y"); }, "cannot be created: File exists"));
+  EXPECT_TRUE(refuses([&] { writer.add_file("a/b", "y"); }, "Not a directory"));
   fs::create_directory(writer.path("sub"));
   EXPECT_TRUE(refuses([&] { writer.commit(); }, "sub: only files belong into a checkpoint"));
 }

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "families/checkpoint.h"
+#include "families/tiny_models.h"
 #include "training/toy.h"
 
 extern char** environ;
@@ -104,6 +105,35 @@ TEST(TrainCommand, SavesAndExitsOnSignals) {
     EXPECT_EQ(newest_step(scratch / "out"), step + 3);
     EXPECT_NO_THROW(load_model(scratch / "out"));
   }
+}
+
+/// The same for a model that is trained further; its own directory is no longer needed.
+TEST(TrainCommand, SavesAndResumesAModelThatIsTrainedFurther) {
+  const Scratch scratch;
+  put_toy_files(scratch);
+  put_tiny_model("marian-tiny", scratch / "given", DType::f16);
+  std::vector<std::string> begin{RAPT_COMMAND, "train",
+                                 "--from",     scratch / "given",
+                                 "--source",   scratch / "train.en",
+                                 "--target",   scratch / "train.de",
+                                 "--output",   scratch / "out",
+                                 "--threads",  "1",
+                                 "--gauge",    "0"};
+  for (const auto& [name, value] : endless) begin.insert(begin.end(), {"--" + name, value});
+  Command command(begin, scratch / "log");
+  ASSERT_TRUE(wait_until([&] { return newest_step(scratch / "out") >= 5; })) << get(scratch / "log");
+  command.signal(SIGINT);
+  EXPECT_EQ(command.wait(), 143);
+  std::filesystem::remove_all(scratch / "given");
+  const std::int64_t step = newest_step(scratch / "out");
+  Command rest(resuming(scratch, "out", {{"steps", std::to_string(step + 3)}}), scratch / "log");
+  EXPECT_EQ(rest.wait(), 0) << get(scratch / "log");
+  EXPECT_EQ(newest_step(scratch / "out"), step + 3);
+  EXPECT_NO_THROW(load_model(scratch / "out"));
+
+  Command refused({RAPT_COMMAND, "train", "--prefix", "x", "--output", scratch / "other"}, scratch / "log");
+  EXPECT_EQ(refused.wait(), 1);
+  EXPECT_NE(get(scratch / "log").find("--prefix x goes with --from"), std::string::npos) << get(scratch / "log");
 }
 
 /// K5: a second signal ends the process at once; what was saved before is whole.

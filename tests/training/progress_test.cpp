@@ -32,6 +32,7 @@ StepRecord a_step() {
           .nll = std::log(50.0),
           .learning_rate = 0.00125,
           .target_tokens = 2000,
+          .tokens = 2000,
           .seconds = 2,
           .flops = 2e11,
           .progress = 0.25,

@@ -83,6 +83,12 @@ TEST(Recipe, CosineEndsWithTheStepsUnlessToldOtherwise) {
 }
 
 TEST(Recipe, TimeAloneLimitsARunAndCoolsItDown) {
+  const Recipe adam = resolve_recipe(find_recipe("nanogpt-cpu"), {{"optimizer", "adam"}});
+  EXPECT_EQ(adam.optimizer.weight_decay, 0);
+  const Recipe further = resolve_recipe(fine_tuning_recipe(), {});
+  EXPECT_EQ(further.limits.epochs, 3);
+  EXPECT_EQ(resolve_recipe(fine_tuning_recipe(), {{"steps", "10"}}).limits.epochs, 0);
+  EXPECT_EQ(resolve_recipe(fine_tuning_recipe(), {{"minutes", "10"}}).limits.cooldown, further.limits.cooldown);
   const Recipe timed = resolve_recipe(find_recipe("tiny"), {{"minutes", "10"}});
   EXPECT_EQ(timed.limits.steps, 0);
   EXPECT_DOUBLE_EQ(timed.limits.cooldown, 0.2);

@@ -1,0 +1,128 @@
+#include "families/model_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "families/checkpoint.h"
+#include "formats/file.h"
+#include "formats/gguf.h"
+
+namespace rapt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t max_file_bytes = std::size_t{1} << 28;
+constexpr std::string_view config_name = "config.json";
+
+/// Weights, of this model as it was before, in the formats of all frameworks.
+constexpr std::string_view weight_endings[] = {".safetensors", ".bin",     ".pt",     ".pth",     ".ckpt",
+                                               ".h5",          ".msgpack", ".ot",     ".onnx",    ".gguf",
+                                               ".index.json",  ".npz",     ".tflite", ".mlmodel", ".pkl"};
+/// What rapt writes beside a model while it trains.
+constexpr std::string_view training_files[] = {manifest_name, "training.json", "train.jsonl"};
+
+bool belongs_to_model(const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename();
+  return entry.is_regular_file() && !name.starts_with('.') &&
+         std::ranges::none_of(weight_endings, [&](std::string_view ending) { return name.ends_with(ending); }) &&
+         std::ranges::find(training_files, name) == std::end(training_files);
+}
+
+/// The directories that modules.json, of a sentence encoder, names: poolings and layers behind the model.
+std::vector<std::string> module_directories(const fs::path& directory) {
+  std::vector<std::string> names;
+  if (!fs::exists(directory / "modules.json")) return names;
+  for (const Json& module : read_json(directory / "modules.json")) {
+    const bool named = module.is_object() && module.contains("path") && module["path"].is_string();
+    const std::string name = named ? module["path"].get<std::string>() : "";
+    if (is_plain_name(name) && fs::is_directory(directory / name)) names.push_back(name);
+  }
+  return names;
+}
+
+std::map<std::string, std::string> files_of(const fs::path& directory) {
+  std::map<std::string, std::string> files;
+  for (const std::string& name : module_directories(directory)) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory / name)) {
+      const std::string file = entry.path().filename();
+      if (entry.is_regular_file() && !file.starts_with('.'))
+        files.emplace(name + "/" + file, read_file(entry.path(), max_file_bytes));
+    }
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    if (belongs_to_model(entry)) files.emplace(entry.path().filename(), read_file(entry.path(), max_file_bytes));
+  }
+  return files;
+}
+
+/// The numbers of `value` in the type that `stored` had.
+Tensor in_stored_type(const Tensor& value, const StoredTensor& stored) {
+  if (value.dtype() == stored.dtype) return value;
+  Tensor result = value.to(stored.dtype);
+  if (stored.dtype != DType::f16) return result;
+  const auto too_large = std::ranges::find_if(value.values<float>(), [](float x) { return std::abs(x) >= 65520.0F; });
+  require(too_large == value.values<float>().end(),
+          "tensor \"{}\" was stored in f16, whose largest number is 65504, and has now {}; lower --learning-rate, or "
+          "convert the weights that the run starts from to f32 or bf16",
+          stored.name, too_large == value.values<float>().end() ? 0.0F : *too_large);
+  return result;
+}
+
+}  // namespace
+
+ModelDirectory::ModelDirectory(const fs::path& directory, std::vector<StoredTensor> stored)
+    : files_(files_of(directory)), stored_(std::move(stored)) {
+  // Else the whole mapped file would be kept.
+  for (StoredTensor& tensor : stored_) {
+    if (tensor.constant.defined()) tensor.constant = tensor.constant.clone();
+  }
+}
+
+void ModelDirectory::write(const Transformer& model, DirectoryWriter& writer) const {
+  for (const auto& [name, contents] : files_)
+    writer.add_file(name, name == config_name ? config_text(model.config(), contents) : contents);
+  std::map<std::string, Tensor> values;
+  for (auto& [name, tensor] : checkpoint_tensors(model)) values.emplace(name, tensor);
+  std::vector<NamedTensor> tensors;
+  for (const StoredTensor& stored : stored_) {
+    tensors.emplace_back(stored.name,
+                         stored.holds.empty() ? stored.constant : in_stored_type(values.at(stored.holds), stored));
+  }
+  writer.add_file("model.safetensors", [&](OutputFile& file) { write_safetensors(file, tensors); });
+}
+
+bool ModelDirectory::exact() const {
+  return std::ranges::all_of(
+      stored_, [](const StoredTensor& stored) { return stored.holds.empty() || stored.dtype == DType::f32; });
+}
+
+std::string ModelDirectory::types() const {
+  std::set<std::string_view> types;
+  for (const StoredTensor& stored : stored_) {
+    if (!stored.holds.empty()) types.insert(name_of(stored.dtype));
+  }
+  return fmt::format("{}", fmt::join(types, " and "));
+}
+
+void require_model_directory(const fs::path& directory) {
+  require(
+      !is_gguf(directory),
+      "{}: is a GGUF file, and rapt trains the models of Hugging Face directories; give the directory that the file "
+      "was made from",
+      directory.string());
+  require(fs::is_directory(directory),
+          "{}: is not a directory; give one with config.json, model.safetensors and a tokenizer", directory.string());
+}
+
+ModelInDirectory load_model_directory(const fs::path& directory, const std::vector<AttentionRule>& attention) {
+  require_model_directory(directory);
+  AccountedModel loaded = load_accounted_model(directory, attention);
+  return {.model = std::move(loaded.model), .directory = {directory, std::move(loaded.account.stored)}};
+}
+
+}  // namespace rapt

@@ -1,0 +1,52 @@
+/// A Hugging Face directory whose model is trained further: read, and written back in the same form.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "families/tensors.h"
+#include "formats/directory.h"
+#include "model/attention_rules.h"
+
+namespace rapt {
+
+/// What a directory holds besides the numbers of its model.
+class ModelDirectory {
+ public:
+  /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names. Throws Error for one that cannot be read.
+  ModelDirectory(const std::filesystem::path& directory, std::vector<StoredTensor> stored);
+
+  /// Adds the directory to a checkpoint with the numbers of `model`: config.json and every other file that was beside
+  /// the weights byte for byte (how layers attend is added to config.json where that was changed), and
+  /// model.safetensors, one file, with the tensors that were there, under their names and in their types, rounded to
+  /// the nearest. Throws Error, naming the tensor, for a number that has become too large for its f16.
+  void write(const Transformer& model, DirectoryWriter& writer) const;
+
+  /// Whether what write() writes has every bit of the model: all tensors are f32.
+  bool exact() const;
+  /// "f16", or "bf16 and f32": the types of the weights.
+  std::string types() const;
+
+ private:
+  std::map<std::string, std::string> files_;  ///< by name
+  std::vector<StoredTensor> stored_;
+};
+
+/// A model that is trained further, in f32, with its directory.
+struct ModelInDirectory {
+  std::unique_ptr<Transformer> model;
+  ModelDirectory directory;
+};
+
+/// Throws Error, saying what to give instead, for a GGUF file and for what is no directory.
+void require_model_directory(const std::filesystem::path& directory);
+
+/// Reads a model as load_model does. Throws Error for a GGUF file and for what is no directory, too.
+ModelInDirectory load_model_directory(const std::filesystem::path& directory,
+                                      const std::vector<AttentionRule>& attention = {});
+
+}  // namespace rapt
