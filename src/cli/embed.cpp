@@ -182,7 +182,7 @@ void run(const Options& options) {
 void add_embed(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("embed", "turn lines of text into vectors with an encoder");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")
       ->type_name("FILE");
   command->add_option("--output", options->output, "file to write, whole or not at all (default: standard output)")

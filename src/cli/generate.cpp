@@ -106,7 +106,7 @@ void run(const Options& options) {
 void add_generate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "continue a text with a language model");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--prompt", options->prompt, "text to continue (default: a new line)")->type_name("TEXT");
   command->add_option("--max-tokens", options->max_tokens, "tokens to write")
       ->capture_default_str()
