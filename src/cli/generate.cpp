@@ -12,8 +12,10 @@
 #include "decoding/generate.h"
 #include "decoding/model_stepper.h"
 #include "families/checkpoint.h"
+#include "formats/file.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
+#include "view/read_text.h"
 
 namespace rapt {
 namespace {
@@ -24,6 +26,7 @@ struct Options {
   std::int32_t max_tokens = 256;
   std::int32_t samples = 1;
   std::string use_attention;
+  std::string attention;
   cli::ComputeOptions compute;
   decoding::SamplingOptions sampling;
 };
@@ -95,6 +98,10 @@ void run(const Options& options) {
   }
   if (options.samples == 1) continuation.finish();
   cli::flush();
+  if (!options.attention.empty()) {
+    prompt.insert(prompt.end(), texts.front().tokens.begin(), texts.front().tokens.end());
+    write_file_durably(options.attention, view::page_of_reading(ctx, *model, *tokenizer, prompt, options.model));
+  }
   const std::int64_t written = static_cast<std::int64_t>(texts.front().tokens.size());
   if (texts.front().finish == decoding::Finish::length && written < options.max_tokens) {
     cli::warn("stopped after {} tokens: the model has {} positions", written, model->config().max_positions);
@@ -133,6 +140,8 @@ void add_generate(CLI::App& app) {
                    "over 1: makes tokens that were used less likely")
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "of what is drawn")->capture_default_str();
+  command->add_option("--attention", options->attention, "page that shows what every head looked at in the first text")
+      ->type_name("FILE.html");
   cli::add_attention_option(*command, options->use_attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });
