@@ -10,6 +10,8 @@ if(NOT RAPT_ATTENTION_ONLY)
   install(TARGETS rapt_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(TARGETS rapt EXPORT rapt-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT rapt-targets NAMESPACE rapt:: DESTINATION ${RAPT_PACKAGE_DIR})
+  install(TARGETS rapt_hub EXPORT rapt-hub-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT rapt-hub-targets NAMESPACE rapt:: DESTINATION ${RAPT_PACKAGE_DIR})
 endif()
 install(DIRECTORY include/rapt DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 configure_package_config_file(cmake/rapt-config.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/rapt-config.cmake

@@ -1,4 +1,5 @@
-/// Trace: how anyone sees what a model attends to. Set Context::trace; the operator then calls it once per layer.
+/// Trace: how anyone sees what a model attends to and what becomes of its tokens. Set Context::trace; each attention
+/// and each stack of blocks then calls it.
 #pragma once
 
 #include <string_view>
@@ -35,6 +36,11 @@ class Trace {
  public:
   virtual ~Trace() = default;
   virtual void attention(const Context& ctx, const TracedAttention& traced) = 0;
+  /// The tokens' vectors [tokens, d_model] in the encoder or decoder, valid during the call only: embeddings as they
+  /// enter the first block (layer 0), what each block gives (1, 2, ...), the last after the stack's last norm.
+  virtual void hidden_states(Context& ctx, AttentionKind kind, int layer, const Tensor& states) {
+    static_cast<void>(ctx), static_cast<void>(kind), static_cast<void>(layer), static_cast<void>(states);
+  }
 };
 
 /// Sets Context::trace for its own lifetime.

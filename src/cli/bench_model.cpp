@@ -201,7 +201,7 @@ class ModelBench {
 void add_bench_model(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("model", "one model: its start, prompts, decoding (or encoding), memory");
-  command->add_option("model", options->model, "directory or GGUF file of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--prompt-tokens", options->prompt, "of the prompt, random")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));

@@ -214,7 +214,7 @@ class Chat {
 void add_chat(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("chat", "talk with a language model");
-  command->add_option("model", options->model, "directory or GGUF file of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--system", options->system, "instructions that the model gets first")->type_name("TEXT");
   command->add_option("--max-tokens", options->generate.max_tokens, "longest answer")
       ->capture_default_str()

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/embed_words.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "core/error.h"
@@ -36,6 +37,8 @@ struct Options {
   std::string output;
   Format format = Format::jsonl;
   bool similarity = false;
+  bool words = false;
+  std::string layer = "-1";
   EmbedderOptions embedder;
   cli::ComputeOptions compute;
 };
@@ -154,21 +157,34 @@ void write_similarity(embedding::SentenceEncoder& encoder, cli::Input& input, co
   }
 }
 
-void run(const Options& options) {
-  const bool binary = options.format == Format::npy && !options.similarity;
-  require(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
-          "--format npy is not for a terminal; name a file with --output, or redirect standard output");
+void embed_sentences(const Options& options, cli::Input& input, const Write& write) {
   EmbedderOptions embedder = options.embedder;
   embedder.threads = options.compute.threads;
   embedder.precision = options.compute.precision;
   embedding::SentenceEncoder encoder(options.model, embedder);
   if (!encoder.described())
     cli::warn("{}: there is no modules.json; a line's vector is the mean of its tokens' vectors", options.model);
+  if (options.similarity) return write_similarity(encoder, input, write);
+  return options.format == Format::npy ? write_npy(encoder, input, write) : write_jsonl(encoder, input, write);
+}
 
+void embed_words(const Options& options, cli::Input& input, const Write& write) {
+  const cli::EmbedWordsOptions words{.model = options.model,
+                                     .layer = options.layer,
+                                     .npy = options.format == Format::npy,
+                                     .embedder = {.threads = options.compute.threads,
+                                                  .precision = options.compute.precision,
+                                                  .attention = options.embedder.attention}};
+  cli::embed_words(words, input, write);
+}
+
+void run(const Options& options) {
+  const bool binary = options.format == Format::npy && !options.similarity;
+  require(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
+          "--format npy is not for a terminal; name a file with --output, or redirect standard output");
   cli::Input input(options.input);
   const auto write_all = [&](const Write& write) {
-    if (options.similarity) return write_similarity(encoder, input, write);
-    return options.format == Format::npy ? write_npy(encoder, input, write) : write_jsonl(encoder, input, write);
+    return options.words ? embed_words(options, input, write) : embed_sentences(options, input, write);
   };
   if (!options.output.empty())
     return write_file_durably(options.output,
@@ -181,8 +197,8 @@ void run(const Options& options) {
 
 void add_embed(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("embed", "turn lines of text into vectors with an encoder");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  CLI::App* command = app.add_subcommand("embed", "turn lines of text, or their words, into vectors");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")
       ->type_name("FILE");
   command->add_option("--output", options->output, "file to write, whole or not at all (default: standard output)")
@@ -193,18 +209,38 @@ void add_embed(CLI::App& app) {
           ->add_option("--format", options->format,
                        "jsonl (default): a list of numbers for each line; npy: NumPy's, a matrix of f32")
           ->transform(CLI::CheckedTransformer(formats).description("jsonl|npy"));
+  CLI::Option* similarity =
+      command
+          ->add_flag("--similarity", options->similarity,
+                     "write the cosines of all pairs of lines instead: a line for each, separated by tabs")
+          ->excludes(format);
+  CLI::Option* words =
+      command
+          ->add_flag(
+              "--words", options->words,
+              "write a vector for each word instead, the mean of its tokens', as the model has it; of encoders and "
+              "language models")
+          ->excludes(similarity);
   command
-      ->add_flag("--similarity", options->similarity,
-                 "write the cosines of all pairs of lines instead: a line for each, separated by tabs")
-      ->excludes(format);
-  command->add_flag_callback(
-      "--normalize", [options] { options->embedder.normalize = true; },
-      "give vectors the length 1 (default: as modules.json says)");
-  command->add_flag_callback(
-      "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come");
+      ->add_option(
+          "--layer", options->layer,
+          "of --words: 0 for embeddings as they enter the first block, N for what block N gives, all (default: "
+          "the last)")
+      ->needs(words)
+      ->type_name("N|all");
+  command
+      ->add_flag_callback(
+          "--normalize", [options] { options->embedder.normalize = true; },
+          "give vectors the length 1 (default: as modules.json says)")
+      ->excludes(words);
+  command
+      ->add_flag_callback(
+          "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come")
+      ->excludes(words);
   command
       ->add_option("--prompt", options->embedder.prompt,
                    "put this before every line (default: the model's default prompt, if it has one)")
+      ->excludes(words)
       ->type_name("TEXT");
   cli::add_attention_option(*command, options->embedder.attention);
   cli::add_compute_options(*command, options->compute);

@@ -174,8 +174,7 @@ void add_evaluate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "evaluate",
       "BLEU and chrF of translations, as sacreBLEU computes them; perplexity of a text for a language model");
-  command->add_option("model", options->model.directory, "model to translate --source with, or to read --text with")
-      ->type_name("MODEL");
+  cli::add_model_option(*command, options->model.directory);
   command->add_option("--source", options->source, "Segments for the model to translate")->type_name("FILE");
   command->add_option("--text", options->text, "Text to score a language model on; plain or .gz")->type_name("FILE");
   command

@@ -11,7 +11,9 @@
 #include "cli/writing_options.h"
 #include "core/error.h"
 #include "decoding/language_model.h"
+#include "formats/file.h"
 #include "formats/json.h"
+#include "view/read_text.h"
 
 namespace rapt {
 namespace {
@@ -21,6 +23,7 @@ struct Options {
   std::string prompt = "\n";
   std::string prompt_file;
   std::string input;
+  std::string attention;
   bool json = false;
   cli::ComputeOptions compute;
   GeneratorOptions generator;
@@ -65,7 +68,7 @@ class Writer {
       return true;
     });
     cli::print("\n");
-    warn_of_length(texts[0][0]);
+    finish(prompt, texts[0][0]);
   }
 
   void write(const std::vector<std::string>& prompts) {
@@ -77,6 +80,12 @@ class Writer {
     cli::flush();
   }
 
+  /// What every head looked at in the first text.
+  void write_page() {
+    write_file_durably(options_.attention, view::page_of_reading(model_.context(), model_.model(), model_.tokenizer(),
+                                                                 first_, options_.model));
+  }
+
  private:
   void show(const std::string& prompt, const GeneratedText& text) {
     if (options_.json) {
@@ -84,7 +93,14 @@ class Writer {
     } else {
       cli::print((shown_++ > 0 ? "---\n" : "") + prompt + text.text + "\n");
     }
+    finish(prompt, text);
+  }
+
+  void finish(const std::string& prompt, const GeneratedText& text) {
     warn_of_length(text);
+    if (!first_.empty()) return;
+    first_ = model_.first_tokens(prompt, generate_);
+    for (const GeneratedToken& token : text.tokens) first_.push_back(token.id);
   }
 
   void warn_of_length(const GeneratedText& text) {
@@ -100,6 +116,7 @@ class Writer {
   const Options& options_;
   decoding::LanguageModel model_;
   GenerateOptions generate_;
+  std::vector<std::int32_t> first_;  // tokens of the first text, prompt included
   std::int64_t shown_ = 0;
   bool warned_ = false;
 };
@@ -119,6 +136,7 @@ void run(Options& options) {
     writer.write_one(options.prompt);
   }
   cli::flush();
+  if (!options.attention.empty()) writer.write_page();
 }
 
 void add_prompt_options(CLI::App& command, Options& options) {
@@ -158,7 +176,7 @@ void add_search_options(CLI::App& command, GenerateOptions& options) {
 void add_generate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "continue a text with a language model");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   add_prompt_options(*command, *options);
   GenerateOptions& generate = options->generate;
   command->add_option("--max-tokens", generate.max_tokens, "tokens to write")
@@ -177,6 +195,8 @@ void add_generate(CLI::App& app) {
       ->add_flag("--log-probabilities", generate.log_probabilities,
                  "tell how likely the model finds each token that is written")
       ->needs(json);
+  command->add_option("--attention", options->attention, "page that shows what every head looked at in the first text")
+      ->type_name("FILE.html");
   cli::add_attention_option(*command, options->generator.attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });

@@ -131,9 +131,7 @@ void run(const Options& options) {
 void add_inspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("inspect", "show what a model directory or a GGUF file holds");
-  command->add_option("model", options->model, "directory of the model, or a GGUF file")
-      ->required()
-      ->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_flag("--tensors", options->tensors, "list the tensors");
   command->add_flag("--verify", options->verify, "account for every key and tensor, look for NaN, read the tokenizer");
   command->callback([options] { run(*options); });

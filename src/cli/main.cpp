@@ -8,6 +8,7 @@
 #include "cli/evaluate.h"
 #include "cli/generate.h"
 #include "cli/inspect.h"
+#include "cli/pull.h"
 #include "cli/train.h"
 #include "cli/translate.h"
 #include "formats/sigbus.h"
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
   rapt::add_generate(app);
   rapt::add_chat(app);
   rapt::add_embed(app);
+  rapt::add_pull(app);
   rapt::add_inspect(app);
   rapt::add_bench(app);
   try {

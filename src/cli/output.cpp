@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "rapt/hub.h"
 
 namespace rapt::cli {
 
@@ -15,6 +16,18 @@ void print(std::string_view text) {
 
 void flush() {
   if (std::fflush(stdout) != 0) fail("standard output: {}", std::strerror(errno));
+}
+
+CLI::Option* add_model_option(CLI::App& command, std::string& path) {
+  const CLI::Validator find(
+      [](std::string& model) {
+        model = find_model(model).string();
+        return std::string();
+      },
+      "");
+  return command.add_option("model", path, "directory of the model, a .gguf file, or a name that rapt pull lists")
+      ->transform(find)
+      ->type_name("MODEL");
 }
 
 void add_compute_options(CLI::App& command, ComputeOptions& options) {

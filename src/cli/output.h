@@ -26,6 +26,10 @@ void warn(fmt::format_string<Args...> format, Args&&... args) {
   fmt::print(stderr, "rapt: {}\n", fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// The argument MODEL: a directory, a GGUF file, or the name of a model that `rapt pull` has fetched; `path` becomes
+/// the path of any of them.
+CLI::Option* add_model_option(CLI::App& command, std::string& path);
+
 /// --threads and --precision.
 struct ComputeOptions {
   int threads = 0;

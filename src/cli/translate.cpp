@@ -118,7 +118,7 @@ void run(const Options& options) {
 void add_translate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("translate", "translate lines of text with an encoder-decoder model");
-  command->add_option("model", options->model, "directory of the model")->required()->type_name("MODEL");
+  cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")
       ->type_name("FILE");
   cli::add_search_options(*command, options->translate);

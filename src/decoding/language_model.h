@@ -28,6 +28,8 @@ class LanguageModel {
 
   /// The options with what the model's files say for those that are not set, and what is off.
   SamplingOptions sampling(const GenerateOptions& options) const;
+  /// What the model reads before it writes: the prompt, and the prefix that the options give.
+  std::vector<std::int32_t> first_tokens(const std::string& prompt, const GenerateOptions& options) const;
   /// See Generator::generate.
   std::vector<std::vector<GeneratedText>> generate(std::span<const std::string> prompts, const GenerateOptions& options,
                                                    const OnText& on_text = {});
@@ -45,7 +47,6 @@ class LanguageModel {
   };
   using Texts = std::vector<std::vector<GeneratedText>>;
 
-  std::vector<std::int32_t> first_tokens(const std::string& prompt, const GenerateOptions& options) const;
   std::vector<Group> groups(std::span<const std::string> prompts, const GenerateOptions& options) const;
   Ends ends(const GenerateOptions& options) const;
   Texts draw(const Group& group, const Ends& ends, const GenerateOptions& options, const OnText& on_text);

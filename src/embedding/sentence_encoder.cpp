@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "embedding/token_limit.h"
 #include "families/checkpoint.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -12,13 +13,6 @@ namespace rapt::embedding {
 namespace {
 
 constexpr std::size_t kBatchTokens = 4096;
-
-/// How many special tokens the tokenizer puts behind a text.
-std::int64_t count_closing_tokens(const Tokenizer& tokenizer) {
-  const auto plain = tokenizer.encode("a", {.special_tokens = false});
-  const auto whole = tokenizer.encode("a");
-  return whole.end() - std::ranges::search(whole, plain).end();
-}
 
 /// Whether a tokenizer takes capital letters for small ones anyway.
 bool ignores_case(const Tokenizer& tokenizer) {
@@ -103,9 +97,7 @@ std::int64_t SentenceEncoder::max_tokens() const {
 
 TokenizedText SentenceEncoder::tokenize(std::string_view text) const {
   TokenizedText result{.ids = tokenizer_->encode(modules_.prompt + std::string(text))};
-  result.left_out = std::max<std::int64_t>(static_cast<std::int64_t>(result.ids.size()) - max_tokens(), 0);
-  const auto end = result.ids.end() - closing_tokens_;
-  if (result.left_out > 0) result.ids.erase(end - result.left_out, end);
+  result.left_out = cut(result.ids, max_tokens(), closing_tokens_);
   return result;
 }
 

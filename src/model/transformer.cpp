@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "attention/trace.h"
 #include "model/positions.h"
 
 namespace rapt {
@@ -236,6 +237,11 @@ std::vector<std::int32_t> positions_of(const Sequences& sequences, const Decoder
   return positions;
 }
 
+/// To the trace, if there is one.
+void show(Context& ctx, AttentionKind kind, int layer, const Var& x) {
+  if (ctx.trace != nullptr) ctx.trace->hidden_states(ctx, kind, layer, x.value());
+}
+
 std::vector<attention::Span> pair_up(const Sequences& queries, const Sequences& keys) {
   require(queries.count() == keys.count(), "{} target sequences for {} source sequences", queries.count(),
           keys.count());
@@ -346,8 +352,13 @@ Ragged Transformer::encode(Context& ctx, const RaggedTokens& source, std::span<c
   if (segments.empty() && config_.token_types > 0) zeros.resize(source.ids.size());
   const auto positions = positions_of(source.sequences, nullptr, config_.position_offset);
   Var x = source_(ctx, source.ids, positions, segments.empty() ? zeros : segments);
-  for (const EncoderLayer& layer : encoder_) x = layer(ctx, x, source.sequences);
+  int depth = 0;
+  for (const EncoderLayer& layer : encoder_) {
+    show(ctx, AttentionKind::encoder, depth++, x);
+    x = layer(ctx, x, source.sequences);
+  }
   if (encoder_norm_.weight) x = encoder_norm_(ctx, x);
+  show(ctx, AttentionKind::encoder, depth, x);
   return {ops::dropout(ctx, x, config_.final_dropout), source.sequences};
 }
 
@@ -376,12 +387,14 @@ Ragged Transformer::decode(Context& ctx, const RaggedTokens& input, const Ragged
   }
   Var x = target_(ctx, input.ids, positions, {});
   for (std::size_t i = 0; i < decoder_.size(); ++i) {
+    show(ctx, AttentionKind::decoder, static_cast<int>(i), x);
     if (cache != nullptr) around.cache = cache->layer(static_cast<int>(i));
     if (config_.encoder_decoder()) around.projected_memory = projected_memory(ctx, i, memory, cache);
     x = decoder_[i](ctx, x, around);
   }
   if (cache != nullptr) cache->advance(input.sequences);
   if (decoder_norm_.weight) x = decoder_norm_(ctx, x);
+  show(ctx, AttentionKind::decoder, config_.decoder_layers, x);
   return {ops::dropout(ctx, x, config_.final_dropout), input.sequences};
 }
 

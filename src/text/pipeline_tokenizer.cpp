@@ -339,6 +339,11 @@ std::string PipelineTokenizer::decode(std::span<const std::int32_t> ids) const {
   return text += stream.finish();
 }
 
+std::string PipelineTokenizer::bytes(std::int32_t id) const {
+  if (style_ != PieceStyle::bytes || added_.contains(id)) return Tokenizer::bytes(id);
+  return characters_to_bytes(piece(id)).value_or(piece(id));
+}
+
 DisplayPiece PipelineTokenizer::display(std::int32_t id) const {
   std::string text = piece(id);
   if (added_.is_special(id)) return {.text = text, .special = true};

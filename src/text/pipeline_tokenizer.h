@@ -38,6 +38,7 @@ class PipelineTokenizer final : public Tokenizer {
   const std::vector<std::string>& pieces() const override { return pieces_; }
   const SpecialTokens& special() const override { return special_; }
   DisplayPiece display(std::int32_t id) const override;
+  std::string bytes(std::int32_t id) const override;
   std::map<std::string, std::string> files() const override { return files_; }
 
  private:

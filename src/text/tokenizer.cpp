@@ -1,5 +1,7 @@
 #include "text/tokenizer.h"
 
+#include <charconv>
+
 #include "core/error.h"
 #include "formats/file.h"
 #include "text/character_tokenizer.h"
@@ -30,6 +32,17 @@ class WholeText final : public TextStream {
 
 std::unique_ptr<TextStream> Tokenizer::stream() const {
   return std::make_unique<WholeText>(*this);
+}
+
+std::string Tokenizer::bytes(std::int32_t id) const {
+  const DisplayPiece shown = display(id);
+  if (shown.special) return {};
+  // Pieces for single bytes are named so in every vocabulary that has them: "<0x0A>".
+  const std::string& text = shown.text;
+  unsigned value = 0;
+  const bool byte = text.size() == 6 && text.starts_with("<0x") && text.ends_with('>') &&
+                    std::from_chars(text.data() + 3, text.data() + 5, value, 16).ptr == text.data() + 5;
+  return byte ? std::string(1, static_cast<char>(value)) : text;
 }
 
 void Tokenizer::write(const std::filesystem::path& directory) const {

@@ -67,6 +67,9 @@ class Tokenizer {
   /// The tokenizer of what the model writes. This one, unless the model translates: then this one is for the language
   /// it reads and the target for the language it writes. Lives as long as this one.
   virtual const Tokenizer& target() const { return *this; }
+  /// The bytes of a text that a piece stands for, which may be a part of a character; spaces may be missing. Empty for
+  /// special tokens. Throws Error for an id that is not in the vocabulary.
+  virtual std::string bytes(std::int32_t id) const;
   /// The tokenizer's files in Hugging Face's formats: name -> contents. Both tokenizers of a model that translates give
   /// the files of both.
   virtual std::map<std::string, std::string> files() const = 0;

@@ -35,6 +35,7 @@ std::string encoded(utf8proc_int32_t code) {
 }
 
 std::string spelled_out(utf8proc_int32_t code) {
+  if (code == '\n') return "\u21B5";  // more fonts have it than its control picture
   if (code < 0x20) return encoded(0x2400 + code);
   if (code == 0x7F) return encoded(0x2421);
   return fmt::format("[U+{:04X}]", code);

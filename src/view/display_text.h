@@ -11,9 +11,9 @@
 namespace rapt::view {
 
 /// `text` as valid UTF-8 in which nothing is hidden: a byte that is not UTF-8 becomes U+FFFD, a control character its
-/// picture (U+2400 ff.), other invisible characters (bidirectional controls, zero-width spaces, line separators, tags,
-/// noncharacters) their code, as in "[U+202E]". The joiners U+200C and U+200D stay, for many scripts need them. Text
-/// longer than `limit` code points is cut, and the cut says how many bytes it left out.
+/// picture (U+2400 ff.; a line feed, U+21B5), other invisible characters (bidirectional controls, zero-width spaces,
+/// line separators, tags, noncharacters) their code, as in "[U+202E]". The joiners U+200C and U+200D stay, for many
+/// scripts need them. Text longer than `limit` code points is cut, and the cut says how many bytes it left out.
 std::string display_text(std::string_view text, std::size_t limit = std::numeric_limits<std::size_t>::max());
 
 /// `text` with &, <, > and quotes as character references, to stand in HTML text or in a quoted attribute.

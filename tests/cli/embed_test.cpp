@@ -10,6 +10,7 @@
 #include "formats/npy.h"
 #include "formats/scratch.h"
 #include "rapt/embedder.h"
+#include "rapt/word_embedder.h"
 
 namespace rapt {
 namespace {
@@ -128,6 +129,34 @@ TEST_F(EmbedCommand, SaysInOneLineWhatIsWrong) {
   }
   model_ = data / "embed-tiny";
   EXPECT_NE(embed("--similarity --format npy").status, 0);
+}
+
+TEST_F(EmbedCommand, WritesTheVectorsOfWords) {
+  const std::string text = "Two men are walking.";
+  const WordVectors expected = WordEmbedder(model_).embed(text);
+  std::istringstream lines(embed("--words --layer all").output);
+  std::size_t count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json["line"] != 1) continue;
+    const std::size_t word = count / 3;
+    ASSERT_LT(word, expected.words.size());
+    EXPECT_EQ(json["word"], expected.words[word].text);
+    EXPECT_EQ(text.substr(json["begin"], json["end"].get<std::size_t>() - json["begin"].get<std::size_t>()),
+              json["word"]);
+    EXPECT_EQ(json["layer"], count % 3);
+    const auto vector = expected.vector(word, count % 3);
+    EXPECT_EQ(json["vector"].get<std::vector<float>>(), std::vector<float>(vector.begin(), vector.end()));
+    ++count;
+  }
+  EXPECT_EQ(count, 3 * expected.words.size());
+  const std::string matrix = embed("--words --format npy").output;
+  EXPECT_EQ(matrix.substr(0, npy_header(7, 16).size()), npy_header(7, 16));  // "A dog runs" has three
+  EXPECT_EQ(matrix.size(), npy_header(7, 16).size() + 7 * 16 * sizeof(float));
+  EXPECT_NE(embed("--words --layer 3").messages.find("there is no layer 3"), std::string::npos);
+  EXPECT_NE(embed("--words --layer x").messages.find("expected a number or all"), std::string::npos);
+  EXPECT_NE(embed("--layer 1").status, 0);
+  EXPECT_NE(embed("--words --similarity").status, 0);
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ TEST(DisplayText, ReplacesBytesThatAreNoUtf8) {
 }
 
 TEST(DisplayText, SpellsOutWhatCannotBeSeen) {
-  EXPECT_EQ(display_text(std::string_view("\0\n\x1b\x7f", 4)), "\u2400\u240A\u241B\u2421");
+  EXPECT_EQ(display_text(std::string_view("\0\n\x1b\x7f", 4)), "\u2400\u21B5\u241B\u2421");
   EXPECT_EQ(display_text("\u0085"), "[U+0085]");
   EXPECT_EQ(display_text("a\u202Eb\u2066"), "a[U+202E]b[U+2066]");
   EXPECT_EQ(display_text("\u200B\uFEFF\u2028\u00AD"), "[U+200B][U+FEFF][U+2028][U+00AD]");

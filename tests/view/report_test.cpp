@@ -96,7 +96,7 @@ TEST(AttentionPage, ShowsHostileTextLiterally) {
   EXPECT_EQ(texts[5], "\u2407\u241B[31m");
   EXPECT_EQ(texts[6], "\u2581\uFFFD\uFFFD(");
   EXPECT_EQ(texts[11], "");
-  EXPECT_EQ(block(page, "index")["sentences"][0]["target"], "<b>bold</b>\u240A\u2401 \uFFFD");
+  EXPECT_EQ(block(page, "index")["sentences"][0]["target"], "<b>bold</b>\u21B5\u2401 \uFFFD");
 }
 
 TEST(AttentionPage, CutsTokensThatNoVocabularyNeeds) {
