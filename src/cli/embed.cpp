@@ -197,11 +197,13 @@ void add_embed(CLI::App& app) {
       ->add_flag("--similarity", options->similarity,
                  "write the cosines of all pairs of lines instead: a line for each, separated by tabs")
       ->excludes(format);
-  command->add_flag_callback(
+  CLI::Option* normalize = command->add_flag_callback(
       "--normalize", [options] { options->embedder.normalize = true; },
       "give vectors the length 1 (default: as modules.json says)");
-  command->add_flag_callback(
-      "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come");
+  command
+      ->add_flag_callback(
+          "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come")
+      ->excludes(normalize);
   command
       ->add_option("--prompt", options->embedder.prompt,
                    "put this before every line (default: the model's default prompt, if it has one)")
