@@ -157,7 +157,7 @@ TEST(ChatTemplate, RefusesByLineAndConstruct) {
 }
 
 TEST(ChatTemplate, IsFoundInADirectory) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   EXPECT_FALSE(ChatTemplate::read(directory.path()).has_value());
   const auto text = [&] { return ChatTemplate::read(directory.path())->render(Json::object(), golden_time()); };
   test::write_bytes(directory.path() / "tokenizer_config.json",
