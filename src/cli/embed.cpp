@@ -228,14 +228,15 @@ void add_embed(CLI::App& app) {
           "the last)")
       ->needs(words)
       ->type_name("N|all");
-  command
-      ->add_flag_callback(
-          "--normalize", [options] { options->embedder.normalize = true; },
-          "give vectors the length 1 (default: as modules.json says)")
-      ->excludes(words);
+  CLI::Option* normalize = command
+                               ->add_flag_callback(
+                                   "--normalize", [options] { options->embedder.normalize = true; },
+                                   "give vectors the length 1 (default: as modules.json says)")
+                               ->excludes(words);
   command
       ->add_flag_callback(
           "--no-normalize", [options] { options->embedder.normalize = false; }, "leave vectors as long as they come")
+      ->excludes(normalize)
       ->excludes(words);
   command
       ->add_option("--prompt", options->embedder.prompt,

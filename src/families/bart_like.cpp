@@ -4,6 +4,13 @@
 
 namespace rapt::bart_like {
 
+void read_shared(const JsonObject& json, ModelConfig& config) {
+  config.embedding_dropout = config.dropout;
+  config.vocab = config.source_vocab = json.find_integer("vocab_size", {.min = 1}).value_or(config.vocab);
+}
+
+namespace {
+
 std::vector<ConfigField> fields() {
   return {{"d_model", &ModelConfig::d_model},
           {"encoder_layers", &ModelConfig::encoder_layers},
@@ -26,19 +33,10 @@ std::vector<ConfigField> fields() {
           {"decoder_start_token_id", &ModelConfig::decoder_start}};
 }
 
-std::vector<ConfigConstant> constants() {
-  return {{"is_encoder_decoder", true}, {"is_decoder", false}};
-}
-
 std::vector<std::string_view> irrelevant() {
   return irrelevant_keys({"classif_dropout", "encoder_layerdrop", "decoder_layerdrop", "extra_pos_embeddings",
                           "force_bos_token_to_be_generated", "init_std", "num_hidden_layers", "save_step",
                           "unk_token_id"});
-}
-
-void read_shared(const JsonObject& json, ModelConfig& config) {
-  config.embedding_dropout = config.dropout;
-  config.vocab = config.source_vocab = json.find_integer("vocab_size", {.min = 1}).value_or(config.vocab);
 }
 
 void read(const JsonObject& json, ModelConfig& config) {
@@ -99,22 +97,74 @@ std::vector<TensorRule> tensors() {
           {"final_logits_bias", {"output.bias"}}};
 }
 
-std::vector<TensorRule> embedding_tensors() {
-  return {{"model.encoder.embed_positions.weight", {"encoder_positions.weight"}},
-          {"model.decoder.embed_positions.weight", {"decoder_positions.weight"}},
-          {"model.encoder.layernorm_embedding", {"encoder_embedding_norm"}},
-          {"model.decoder.layernorm_embedding", {"decoder_embedding_norm"}}};
-}
-
-std::vector<TensorRule> last_norm_tensors() {
-  return {{"model.encoder.layer_norm", {"encoder_norm"}}, {"model.decoder.layer_norm", {"decoder_norm"}}};
-}
-
 std::vector<std::pair<std::string_view, std::string_view>> copies() {
   return {{"model.encoder.embed_tokens.weight", "embedding.weight"},
           {"model.decoder.embed_tokens.weight", "embedding.weight"},
           {"lm_head.weight", "embedding.weight"},
           {"lm_head.weight", "target_embedding.weight"}};
+}
+
+}  // namespace
+
+Family family(std::string_view model_type, std::string_view architecture) {
+  return {.model_type = model_type,
+          .architecture = architecture,
+          .defaults = {.family = model_type,
+                       .d_model = 1024,
+                       .encoder_layers = 12,
+                       .decoder_layers = 12,
+                       .encoder_heads = 16,
+                       .decoder_heads = 16,
+                       .encoder_ff = 4096,
+                       .decoder_ff = 4096,
+                       .activation = kernels::Activation::gelu,
+                       .scale_embedding = false},
+          .fields = fields(),
+          .constants = {{"is_encoder_decoder", true}, {"is_decoder", false}},
+          .irrelevant = irrelevant(),
+          .read = read,
+          .write = write,
+          .detect = detect,
+          .tensors = tensors(),
+          .copies = copies()};
+}
+
+Family shared_family(std::string_view model_type, std::string_view architecture) {
+  Family result = family(model_type, architecture);
+  ModelConfig& defaults = result.defaults;
+  defaults.vocab = 50265;
+  defaults.position_offset = 2;
+  defaults.pad = 1;
+  defaults.bos = 0;
+  defaults.eos = 2;
+  result.read = read_shared;
+  result.write = write_shared;
+  return result;
+}
+
+std::vector<ConfigConstant> constants(const EarlyKeys& keys) {
+  return {{"is_encoder_decoder", true},
+          {"is_decoder", false},
+          {"add_final_layer_norm", keys.last_norm},
+          {"normalize_before", keys.last_norm},
+          {"normalize_embedding", keys.embedding_norm},
+          {"static_position_embeddings", keys.sinusoidal}};
+}
+
+void add_embedding_tensors(Family& family) {
+  family.defaults.embedding_norm = true;
+  family.defaults.positions = Positions::learned;
+  family.tensors =
+      joined(std::move(family.tensors), {{"model.encoder.embed_positions.weight", {"encoder_positions.weight"}},
+                                         {"model.decoder.embed_positions.weight", {"decoder_positions.weight"}},
+                                         {"model.encoder.layernorm_embedding", {"encoder_embedding_norm"}},
+                                         {"model.decoder.layernorm_embedding", {"decoder_embedding_norm"}}});
+}
+
+void make_pre_norm(Family& family) {
+  family.defaults.norm = NormPlacement::pre;
+  family.tensors = joined(std::move(family.tensors), {{"model.encoder.layer_norm", {"encoder_norm"}},
+                                                      {"model.decoder.layer_norm", {"decoder_norm"}}});
 }
 
 }  // namespace rapt::bart_like

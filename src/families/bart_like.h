@@ -5,21 +5,24 @@
 
 namespace rapt::bart_like {
 
-std::vector<ConfigField> fields();
-std::vector<ConfigConstant> constants();
-std::vector<std::string_view> irrelevant();
-void read(const JsonObject& json, ModelConfig& config);
-void write(const ModelConfig& config, OrderedJson& json);
-/// The same for models whose source and target always share their embedding.
+/// A post-norm model with tables of its own for source and target, as MarianMT; what makes others different is set
+/// afterwards.
+Family family(std::string_view model_type, std::string_view architecture);
+/// The same with one embedding for source and target.
+Family shared_family(std::string_view model_type, std::string_view architecture);
+
+/// Keys of early conversions; transformers computes with these values whatever the file says.
+struct EarlyKeys {
+  bool last_norm = false;  ///< a norm behind each stack, and before each sublayer
+  bool embedding_norm = false;
+  bool sinusoidal = false;
+};
+std::vector<ConfigConstant> constants(const EarlyKeys& keys);
+
 void read_shared(const JsonObject& json, ModelConfig& config);
-void write_shared(const ModelConfig& config, OrderedJson& json);
-/// Whether the logits have a bias.
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config);
-std::vector<TensorRule> tensors();
 /// Tables of positions and the norms of the embeddings.
-std::vector<TensorRule> embedding_tensors();
-/// The norms behind the stacks of pre-norm models.
-std::vector<TensorRule> last_norm_tensors();
-std::vector<std::pair<std::string_view, std::string_view>> copies();
+void add_embedding_tensors(Family& family);
+/// Norms before each sublayer, and the ones behind the stacks.
+void make_pre_norm(Family& family);
 
 }  // namespace rapt::bart_like

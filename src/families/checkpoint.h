@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "families/family.h"
+#include "families/config.h"
 #include "families/tensors.h"
 #include "formats/directory.h"
 #include "formats/safetensors.h"
@@ -18,8 +18,6 @@ namespace rapt {
 /// Reads the config of a directory or a GGUF file. Every key is understood, known to be irrelevant, or refused: throws
 /// Error naming the key.
 ModelConfig read_config(const std::filesystem::path& model);
-/// The same of a config.json that is read already.
-ModelConfig read_config(const JsonObject& json);
 
 /// Reads a model: config.json, and model.safetensors or its shards, with f32, f16 and bf16 weights; or a GGUF file.
 /// Every tensor of the file is used exactly once and every parameter is filled: throws Error naming the tensor, its
@@ -52,12 +50,6 @@ CheckpointAccount account_for(const std::filesystem::path& directory);
 
 /// Adds config.json, generation_config.json and model.safetensors (f32) to a checkpoint directory.
 void write_model(const Transformer& model, DirectoryWriter& writer);
-
-/// config.json, generation_config.json as transformers reads them.
-std::string config_text(const ModelConfig& config);
-/// `text`, the config.json that `config` was read from, as it is; with how layers attend, if that was changed since.
-std::string config_text(const ModelConfig& config, const std::string& text);
-std::string generation_config_text(const ModelConfig& config);
 
 /// Fills the parameters from tensors under checkpoint names.
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file);

@@ -9,7 +9,7 @@ namespace {
 void read(const JsonObject& json, ModelConfig& config) {
   llama_like::read(json, config);
   if (config.decoder_kv_heads == 0) config.decoder_kv_heads = 4;
-  config.query_key_value_bias = config.attention_output_bias = json.find_boolean("attention_bias").value_or(false);
+  llama_like::read_attention_bias(json, config);
   const std::int64_t scalar = json.find_integer("query_pre_attn_scalar", {.min = 1}).value_or(256);
   config.attention_scale = 1 / std::sqrt(static_cast<double>(scalar));
   if (is_null(json, "attn_logit_softcapping")) config.attention_soft_cap = 0;
@@ -23,7 +23,7 @@ void read(const JsonObject& json, ModelConfig& config) {
 
 void write(const ModelConfig& config, OrderedJson& json) {
   llama_like::write(config, json);
-  json["attention_bias"] = config.query_key_value_bias;
+  llama_like::write_attention_bias(config, json);
   if (config.activation == kernels::Activation::gelu_tanh) json["hidden_activation"] = "gelu_pytorch_tanh";
   json["query_pre_attn_scalar"] = std::llround(1 / (config.attention_scale * config.attention_scale));
   if (config.attention_soft_cap == 0) json["attn_logit_softcapping"] = nullptr;
@@ -31,16 +31,7 @@ void write(const ModelConfig& config, OrderedJson& json) {
   write_layer_types(config, json);
 }
 
-std::vector<ConfigField> fields() {
-  std::vector<ConfigField> fields = llama_like::fields();
-  std::erase_if(fields, [](const ConfigField& field) { return field.key == "hidden_act"; });
-  return joined(fields, {{"hidden_activation", &ModelConfig::activation},
-                         {"attn_logit_softcapping", &ModelConfig::attention_soft_cap},
-                         {"final_logit_softcapping", &ModelConfig::logits_soft_cap}});
-}
-
-ModelConfig defaults() {
-  ModelConfig config = llama_like::defaults("gemma2");
+void set_defaults(ModelConfig& config) {
   config.vocab = 256000;
   config.d_model = 2304;
   config.decoder_ff = 9216;
@@ -58,7 +49,6 @@ ModelConfig defaults() {
   config.pad = 0;
   config.eos = 1;
   config.bos = 2;
-  return config;
 }
 
 std::vector<TensorRule> tensors() {
@@ -68,21 +58,25 @@ std::vector<TensorRule> tensors() {
                  {"model.layers.{}.post_feedforward_layernorm", {"decoder.{}.feed_forward_after_norm"}}});
 }
 
+Family make() {
+  Family family = llama_like::family("gemma2", "Gemma2ForCausalLM");
+  set_defaults(family.defaults);
+  std::erase_if(family.fields, [](const ConfigField& field) { return field.key == "hidden_act"; });
+  family.fields = joined(std::move(family.fields), {{"hidden_activation", &ModelConfig::activation},
+                                                    {"attn_logit_softcapping", &ModelConfig::attention_soft_cap},
+                                                    {"final_logit_softcapping", &ModelConfig::logits_soft_cap}});
+  family.constants.push_back({"use_bidirectional_attention", false});
+  family.irrelevant.push_back("hidden_act");
+  family.read = read;
+  family.write = write;
+  family.tensors = tensors();
+  return family;
+}
+
 }  // namespace
 
 /// Gemma 2: every other layer has a window, norms before and after each sublayer, capped scores and logits.
 /// https://huggingface.co/docs/transformers/model_doc/gemma2
-const Family gemma2{.model_type = "gemma2",
-                    .architecture = "Gemma2ForCausalLM",
-                    .defaults = defaults(),
-                    .fields = fields(),
-                    .constants = joined(llama_like::constants(), {{"use_bidirectional_attention", false}}),
-                    .irrelevant = llama_like::irrelevant({"hidden_act"}),
-                    .read = read,
-                    .write = write,
-                    .optional_prefix = "model.",
-                    .tensors = tensors(),
-                    .copies = llama_like::copies(),
-                    .ignored_tensors = llama_like::ignored_tensors()};
+const Family gemma2 = make();
 
 }  // namespace rapt

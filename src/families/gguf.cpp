@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "families/checkpoint.h"
 #include "families/common.h"
+#include "families/config.h"
 #include "formats/gguf_model.h"
 #include "formats/printable.h"
 #include "model/positions.h"
@@ -285,12 +285,13 @@ std::optional<std::string_view> match(std::string_view pattern, std::string_view
   return index.find_first_not_of("0123456789") == std::string_view::npos ? std::optional(index) : std::nullopt;
 }
 
-/// Hugging Face's name without its ending.
-std::optional<std::string> renamed(const Architecture& architecture, std::string_view stem) {
+/// The other name for one without its ending.
+std::optional<std::string> renamed(const Architecture& architecture, std::string_view stem,
+                                   std::string_view NameRule::*from, std::string_view NameRule::*to) {
   for (const NameRule& rule : architecture.tensors) {
-    const auto index = match(rule.name, stem);
+    const auto index = match(rule.*from, stem);
     if (!index) continue;
-    std::string result(rule.hugging_face);
+    std::string result(rule.*to);
     if (!index->empty()) result.replace(result.find("{}"), 2, *index);
     return result;
   }
@@ -323,7 +324,7 @@ std::map<std::string, Tensor> gguf_tensors(const Gguf& file) {
   for (const auto& [name, stored] : file.tensors()) {
     if (architecture.pairs && name == rotary_factors) continue;
     const auto [stem, ending] = split_name(name);
-    const auto stem_there = renamed(architecture, stem);
+    const auto stem_there = renamed(architecture, stem, &NameRule::name, &NameRule::hugging_face);
     require(stem_there && (ending == ".weight" || ending == ".bias"),
             "{}: tensor \"{}\" {}: a {} model has no such tensor", file.file(), printable(name), stored.shape.text(),
             architecture.name);
@@ -343,6 +344,12 @@ std::map<std::string, Tensor> gguf_tensors(const Gguf& file) {
     result.emplace(*stem_there + std::string(ending), std::move(tensor));
   }
   return result;
+}
+
+std::string gguf_tensor_name(const Gguf& file, const std::string& hugging_face) {
+  const auto [stem, ending] = split_name(hugging_face);
+  const auto found = renamed(find_architecture(file), stem, &NameRule::hugging_face, &NameRule::name);
+  return found ? *found + std::string(ending) : hugging_face;
 }
 
 }  // namespace rapt

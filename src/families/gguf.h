@@ -19,4 +19,7 @@ ModelConfig gguf_config(const Gguf& file);
 /// unpacked to f32. Throws Error for a tensor that the architecture does not have.
 std::map<std::string, Tensor> gguf_tensors(const Gguf& file);
 
+/// The name in GGUF files of the architecture for a tensor under Hugging Face's name; that name itself if it has none.
+std::string gguf_tensor_name(const Gguf& file, const std::string& hugging_face);
+
 }  // namespace rapt

@@ -20,6 +20,7 @@ const Family gpt2{
     .model_type = "gpt2",
     .architecture = "GPT2LMHeadModel",
     .defaults = {.family = "gpt2",
+                 .vocab = 50257,
                  .d_model = 768,
                  .encoder_layers = 0,
                  .decoder_layers = 12,

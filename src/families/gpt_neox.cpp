@@ -27,6 +27,7 @@ const Family gpt_neox{
     .model_type = "gpt_neox",
     .architecture = "GPTNeoXForCausalLM",
     .defaults = {.family = "gpt_neox",
+                 .vocab = 50432,
                  .d_model = 6144,
                  .encoder_layers = 0,
                  .decoder_layers = 44,

@@ -3,6 +3,7 @@
 #include "families/common.h"
 
 namespace rapt::llama_like {
+namespace {
 
 ModelConfig defaults(std::string_view family) {
   return {.family = family,
@@ -45,13 +46,23 @@ std::vector<ConfigField> fields() {
           {"pad_token_id", &ModelConfig::pad}};
 }
 
-std::vector<ConfigConstant> constants() {
-  return {{"is_encoder_decoder", false}, {"is_decoder", false}, {"add_cross_attention", false}};
-}
+}  // namespace
 
-std::vector<std::string_view> irrelevant(std::initializer_list<std::string_view> more) {
-  return joined(irrelevant_keys({"pretraining_tp", "is_llama_config", "rope_interleaved", "transformers.js_config"}),
-                std::vector<std::string_view>(more));
+Family family(std::string_view model_type, std::string_view architecture) {
+  return {.model_type = model_type,
+          .architecture = architecture,
+          .defaults = defaults(model_type),
+          .fields = fields(),
+          .constants = {{"is_encoder_decoder", false}, {"is_decoder", false}, {"add_cross_attention", false}},
+          .irrelevant =
+              irrelevant_keys({"pretraining_tp", "is_llama_config", "rope_interleaved", "transformers.js_config"}),
+          .read = read,
+          .write = write,
+          .optional_prefix = "model.",
+          .tensors = joined(tensors_but_second_norm(),
+                            {{"model.layers.{}.post_attention_layernorm", {"decoder.{}.feed_forward_norm"}}}),
+          .copies = {{"lm_head.weight", "embedding.weight"}},
+          .ignored_tensors = {"model.layers.{}.self_attn.rotary_emb.inv_freq"}};
 }
 
 void read(const JsonObject& json, ModelConfig& config) {
@@ -69,9 +80,12 @@ void write(const ModelConfig& config, OrderedJson& json) {
   write_rotary(config, json);
 }
 
-std::vector<TensorRule> tensors() {
-  return joined(tensors_but_second_norm(),
-                {{"model.layers.{}.post_attention_layernorm", {"decoder.{}.feed_forward_norm"}}});
+void read_attention_bias(const JsonObject& json, ModelConfig& config) {
+  config.query_key_value_bias = config.attention_output_bias = json.find_boolean("attention_bias").value_or(false);
+}
+
+void write_attention_bias(const ModelConfig& config, OrderedJson& json) {
+  json["attention_bias"] = config.query_key_value_bias;
 }
 
 std::vector<TensorRule> tensors_but_second_norm() {
@@ -86,14 +100,6 @@ std::vector<TensorRule> tensors_but_second_norm() {
           {"model.layers.{}.mlp.down_proj", {"decoder.{}.feed_forward.outer"}},
           {"model.norm", {"decoder_norm"}},
           {"lm_head.weight", {"output.weight"}}};
-}
-
-std::vector<std::pair<std::string_view, std::string_view>> copies() {
-  return {{"lm_head.weight", "embedding.weight"}};
-}
-
-std::vector<std::string_view> ignored_tensors() {
-  return {"model.layers.{}.self_attn.rotary_emb.inv_freq"};
 }
 
 void read_qwen_windows(const JsonObject& json, ModelConfig& config) {
@@ -111,6 +117,12 @@ void write_qwen_windows(const ModelConfig& config, OrderedJson& json) {
   write_layer_types(config, json);
   json["use_sliding_window"] = !json["sliding_window"].is_null();
   json["max_window_layers"] = config.decoder_layers;
+}
+
+void set_qwen_defaults(ModelConfig& config) {
+  config.vocab = 151936;
+  config.decoder_ff = 22016;
+  config.max_positions = 32768;
 }
 
 }  // namespace rapt::llama_like

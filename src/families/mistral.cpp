@@ -18,29 +18,20 @@ void write(const ModelConfig& config, OrderedJson& json) {
   json.erase("layer_types");  // Mistral's layers are all alike
 }
 
-ModelConfig defaults() {
-  ModelConfig config = llama_like::defaults("mistral");
-  config.decoder_ff = 14336;
-  config.max_positions = 4096 * 32;
-  config.bos = 1;
-  config.eos = 2;
-  return config;
+Family make() {
+  Family family = llama_like::family("mistral", "MistralForCausalLM");
+  family.defaults.decoder_ff = 14336;
+  family.defaults.max_positions = 4096 * 32;
+  family.defaults.bos = 1;
+  family.defaults.eos = 2;
+  family.read = read;
+  family.write = write;
+  return family;
 }
 
 }  // namespace
 
 /// Mistral: Llama with a sliding window.  https://huggingface.co/docs/transformers/model_doc/mistral
-const Family mistral{.model_type = "mistral",
-                     .architecture = "MistralForCausalLM",
-                     .defaults = defaults(),
-                     .fields = llama_like::fields(),
-                     .constants = llama_like::constants(),
-                     .irrelevant = llama_like::irrelevant(),
-                     .read = read,
-                     .write = write,
-                     .optional_prefix = "model.",
-                     .tensors = llama_like::tensors(),
-                     .copies = llama_like::copies(),
-                     .ignored_tensors = llama_like::ignored_tensors()};
+const Family mistral = make();
 
 }  // namespace rapt

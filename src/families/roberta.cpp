@@ -28,10 +28,10 @@ void write(const ModelConfig& config, OrderedJson& json) {
 constexpr std::string_view roberta_architectures[] = {"RobertaForMaskedLM", "RobertaModel"};
 constexpr std::string_view xlm_roberta_architectures[] = {"XLMRobertaForMaskedLM", "XLMRobertaModel"};
 
-Family family_of(std::string_view model_type, std::string_view architecture,
+Family family_of(std::string_view model_type, std::string_view architecture, std::int64_t vocab,
                  void (*write)(const ModelConfig&, OrderedJson&)) {
   ModelConfig defaults = bert_like::defaults(model_type);
-  defaults.vocab = 50265;
+  defaults.vocab = vocab;
   defaults.token_types = 2;
   defaults.pad = 1;
   defaults.bos = 0;
@@ -62,7 +62,8 @@ Family family_of(std::string_view model_type, std::string_view architecture,
 
 /// RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020), which is the same with another vocabulary.
 /// https://huggingface.co/docs/transformers/model_doc/roberta
-const Family roberta = family_of("roberta", roberta_architectures[0], write<roberta_architectures>);
-const Family xlm_roberta = family_of("xlm-roberta", xlm_roberta_architectures[0], write<xlm_roberta_architectures>);
+const Family roberta = family_of("roberta", roberta_architectures[0], 50265, write<roberta_architectures>);
+const Family xlm_roberta =
+    family_of("xlm-roberta", xlm_roberta_architectures[0], 30522, write<xlm_roberta_architectures>);
 
 }  // namespace rapt

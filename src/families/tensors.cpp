@@ -186,12 +186,12 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
-  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file, Filling filling)
+  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file, Filling filling)
       : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
     for (const auto& [name, tensor] : tensors) {
       const std::string renamed = current_name(name);
-      require(left_.emplace(renamed, Found{name, tensor}).second, "{}: tensor \"{}\" is there under two names", file,
-              renamed);
+      require(left_.emplace(renamed, Found{name, tensor}).second, "{}: tensor \"{}\" is there under two names",
+              file.name, shown(renamed));
     }
   }
 
@@ -207,9 +207,10 @@ class Filler {
     drop_zero_bias();
     if (left_.empty()) return account_;
     fail(
-        "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; the file is of another kind of "
-        "model, or config.json is",
-        file_, left_.size(), family_.model_type, left_.begin()->first, left_.begin()->second.tensor.shape().text());
+        "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
+        "than {}",
+        file_.name, left_.size(), family_.model_type, shown(left_.begin()->first),
+        left_.begin()->second.tensor.shape().text(), file_.config);
   }
 
  private:
@@ -218,6 +219,8 @@ class Filler {
     Tensor tensor;
   };
   using Left = std::map<std::string, Found, std::less<>>;
+
+  std::string shown(const std::string& name) const { return file_.name_of ? file_.name_of(name) : name; }
 
   /// The name of the family's table for one that may lack the prefix or be of an early version.
   std::string current_name(std::string name) const {
@@ -235,12 +238,12 @@ class Filler {
 
   void fill(const Binding& binding) {
     const auto found = left_.find(binding.name);
-    require(found != left_.end(), "{}: tensor \"{}\" is missing; config.json asks for it, with shape {}", file_,
-            binding.name, stored_shape(binding).text());
+    require(found != left_.end(), "{}: tensor \"{}\" is missing; {} asks for it, with shape {}", file_.name,
+            shown(binding.name), file_.config, stored_shape(binding).text());
     Tensor stored = found->second.tensor;
     require(stored.shape() == stored_shape(binding),
-            "{}: tensor \"{}\" is {}, config.json asks for {}; the two files are not from the same model", file_,
-            binding.name, stored.shape().text(), stored_shape(binding).text());
+            "{}: tensor \"{}\" is {}, {} asks for {}; they are not from the same model", file_.name,
+            shown(binding.name), stored.shape().text(), file_.config, stored_shape(binding).text());
     if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
@@ -286,9 +289,9 @@ class Filler {
     const auto repeated = stored_.find(parameter_name);
     if (repeated == stored_.end()) return;
     require(same_values(found->second.tensor, repeated->second.tensor),
-            "{}: tensor \"{}\" differs from what config.json says that it repeats; set the tie_word_embeddings or "
+            "{}: tensor \"{}\" differs from what {} says that it repeats; set the tie_word_embeddings or "
             "share_encoder_decoder_embeddings that this model was trained with",
-            file_, name);
+            file_.name, shown(std::string(name)), file_.config);
     take(found, account_.repeated, repeated->second.name);
   }
 
@@ -309,7 +312,7 @@ class Filler {
 
   Transformer& model_;
   const Family& family_;
-  const std::string& file_;
+  const TensorFile& file_;
   Filling filling_;
   TensorAccount account_;
   Left left_;    ///< what nothing has used yet
@@ -319,7 +322,7 @@ class Filler {
 
 }  // namespace
 
-TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file,
+TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file,
                    Filling filling) {
   return Filler(model, tensors, file, filling).run();
 }

@@ -30,9 +30,16 @@ struct TensorAccount {
 /// Whether a model gets numbers of its own, to be trained, or reads the file when it needs them.
 enum class Filling { copied, mapped };
 
+/// How messages speak of the file that tensors come from.
+struct TensorFile {
+  std::string name;
+  std::string config = "config.json";                           ///< what says which tensors there should be
+  std::function<std::string(const std::string&)> name_of = {};  ///< a tensor's name in the file, if it is another there
+};
+
 /// Fills the parameters from tensors under checkpoint names, each of which is used exactly once. Throws Error naming
-/// `file` and the tensor for one that is missing, has another shape, or has no use.
-TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file,
+/// the file and the tensor for one that is missing, has another shape, or has no use.
+TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file,
                    Filling filling);
 
 /// What model.safetensors holds, in f32 (f64 for f64 models). `part` says what to take of each parameter; its value, if

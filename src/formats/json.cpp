@@ -205,6 +205,8 @@ std::string dump(const OrderedJson& value, int indent) {
 Json parse_json(std::string_view text, const std::string& file, const JsonLimits& limits) {
   require(text.size() <= limits.bytes, "{}: {} bytes of JSON, where at most {} are allowed", file, text.size(),
           limits.bytes);
+  const std::string_view advice = advice_about(text);
+  if (!advice.empty()) fail("{}: not JSON{}", file, advice);
   // The parser takes NUL for the end of the text and would accept whatever follows it.
   require(text.find('\0') == std::string_view::npos, "{}: not valid JSON: holds a NUL byte", file);
   Builder builder(text, file, limits);
@@ -213,10 +215,7 @@ Json parse_json(std::string_view text, const std::string& file, const JsonLimits
 }
 
 Json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
-  const std::string text = read_file(file, limits.bytes);
-  const std::string_view advice = advice_about(text);
-  if (!advice.empty()) fail("{}: not JSON{}", printable(file.native(), 400), advice);
-  return parse_json(text, printable(file.native(), 400), limits);
+  return parse_json(read_file(file, limits.bytes), printable(file.native(), 400), limits);
 }
 
 std::string json_text(const OrderedJson& value) {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 
+#include "formats/byte_cursor.h"
 #include "formats/foreign.h"
 #include "formats/json.h"
 #include "formats/printable.h"
@@ -51,12 +52,12 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 /// Reads one file; `name_` stands for it in messages.
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& path)
-      : file_(MappedFile::open(path)), name_(printable(path.native(), 400)) {}
+  Reader(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string name)
+      : keep_(std::move(keep)), bytes_(bytes), name_(std::move(name)) {}
 
   Safetensors read() {
     const std::string_view header = find_header();
-    data_ = file_->bytes().subspan(length_bytes + header.size());
+    data_ = bytes_.subspan(length_bytes + header.size());
     const Json parsed = parse_json(header, name_, header_limits);
     read_entries(parsed);
     check_layout();
@@ -76,18 +77,18 @@ class Reader {
   };
 
   std::string_view find_header() const {
-    const std::string_view all = text_of(file_->bytes());
-    std::uint64_t length = 0;
+    const std::string_view all = text_of(bytes_);
     require(all.size() >= length_bytes, "{}: not a safetensors file: {} bytes are too few{}", name_, all.size(),
             advice_about(all));
-    std::memcpy(&length, all.data(), length_bytes);
+    ByteCursor cursor(bytes_, name_);
+    const auto length = cursor.read<std::uint64_t>("the length of the header");
     require(length <= max_header_bytes,
             "{}: not a safetensors file: a header of {} bytes, where at most {} are allowed{}", name_, length,
             max_header_bytes, advice_about(all));
-    require(length <= all.size() - length_bytes,
+    require(length <= cursor.left(),
             "{}: the header should have {} bytes, but only {} are left in the file; fetch it again{}", name_, length,
-            all.size() - length_bytes, advice_about(all));
-    const std::string_view header = all.substr(length_bytes, length);
+            cursor.left(), advice_about(all));
+    const std::string_view header = text_of(cursor.take(length, "the header"));
     require(header.starts_with('{'), "{}: not a safetensors file: the header does not begin with \"{{\"{}", name_,
             advice_about(all));
     return header;
@@ -203,8 +204,7 @@ class Reader {
   Tensor tensor_of(const Entry& entry) const {
     const std::byte* data = data_.data() + entry.begin;
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % size_of(entry.dtype) == 0;
-    Tensor mapped(std::const_pointer_cast<MappedFile>(file_), const_cast<std::byte*>(data), entry.shape, entry.dtype,
-                  true);
+    Tensor mapped(std::const_pointer_cast<void>(keep_), const_cast<std::byte*>(data), entry.shape, entry.dtype, true);
     return aligned ? mapped : mapped.clone();
   }
 
@@ -212,7 +212,8 @@ class Reader {
     fail("{}: tensor \"{}\": {}", name_, printable(tensor), problem);
   }
 
-  std::shared_ptr<const MappedFile> file_;
+  std::shared_ptr<const void> keep_;
+  std::span<const std::byte> bytes_;
   std::string name_;
   std::span<const std::byte> data_;
   std::vector<Entry> entries_;
@@ -331,8 +332,14 @@ std::string header_of(const std::vector<const NamedTensor*>& tensors, const Safe
 
 }  // namespace
 
+Safetensors read_safetensors(std::shared_ptr<const void> keep, std::span<const std::byte> bytes,
+                             const std::string& file) {
+  return Reader(std::move(keep), bytes, file).read();
+}
+
 Safetensors read_safetensors(const std::filesystem::path& file, const SafetensorsOptions& options) {
-  Safetensors result = Reader(file).read();
+  const auto mapped = MappedFile::open(file);
+  Safetensors result = read_safetensors(mapped, mapped->bytes(), printable(file.native(), 400));
   if (options.check_finite) require_finite(result, printable(file.native(), 400));
   return result;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -32,6 +33,10 @@ struct SafetensorsOptions {
 /// beyond these limits: 100,000,000 bytes of header, 131,072 tensors, 1,024 bytes of name, 6 dimensions. Files of other
 /// formats under this name are told apart (a PyTorch archive, a Git LFS pointer, a web page, GGUF, gzip).
 Safetensors read_safetensors(const std::filesystem::path& file, const SafetensorsOptions& options = {});
+
+/// The same of bytes that `keep` holds; `file` stands for them in messages.
+Safetensors read_safetensors(std::shared_ptr<const void> keep, std::span<const std::byte> bytes,
+                             const std::string& file);
 
 /// Opens the shards that an index ("model.safetensors.index.json") lists. Each tensor must be in the shard the index
 /// says, and no shard may hold others. A shard is a file of the index's directory: not a path, nor a symbolic link out

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "formats/gguf_model.h"
 #include "text/tokenizer_files.h"
 
 namespace rapt {
@@ -14,21 +15,12 @@ namespace {
 /// What tokenizer.ggml.token_type says of a token.
 enum TokenType : std::int64_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
-struct TokenTable {
-  std::vector<std::string> pieces;
-  std::vector<std::int64_t> types;
-};
-
-TokenTable read_tokens(const Gguf& file) {
-  TokenTable vocabulary;
-  for (const std::string_view piece : file.texts("tokenizer.ggml.tokens")) vocabulary.pieces.emplace_back(piece);
-  vocabulary.types.assign(vocabulary.pieces.size(), normal);
-  if (file.contains("tokenizer.ggml.token_type")) vocabulary.types = file.integers("tokenizer.ggml.token_type");
-  if (vocabulary.types.size() != vocabulary.pieces.size()) {
-    file.refuse("tokenizer.ggml.token_type",
-                fmt::format("one type for each of the {} tokens", vocabulary.pieces.size()));
-  }
-  return vocabulary;
+GgufVocabulary read_tokens(const Gguf& file) {
+  std::optional<GgufVocabulary> vocabulary = read_vocabulary(file);
+  require(vocabulary.has_value(), "{}: key \"tokenizer.ggml.tokens\" is missing; the file has no vocabulary",
+          file.file());
+  if (vocabulary->types.empty()) vocabulary->types.assign(vocabulary->tokens.size(), normal);
+  return *std::move(vocabulary);
 }
 
 OrderedJson split(std::string_view expression) {
@@ -70,20 +62,19 @@ OrderedJson pre_tokenizer_of(const Gguf& file) {
 
 /// Merges, best first, of a model that gives pieces scores: a piece may be made of any two others, and is made sooner
 /// the higher its score, and among the same piece's ways of the parts that come first.
-OrderedJson merges_by_score(const Gguf& file, const TokenTable& vocabulary) {
-  const std::vector<double> scores = file.numbers("tokenizer.ggml.scores");
-  const auto count = vocabulary.pieces.size();
-  if (scores.size() != count)
-    file.refuse("tokenizer.ggml.scores", fmt::format("one score for each of {} tokens", count));
+OrderedJson merges_by_score(const Gguf& file, const GgufVocabulary& vocabulary) {
+  const std::vector<double>& scores = vocabulary.scores;
+  const auto count = vocabulary.tokens.size();
+  if (scores.empty()) file.refuse("tokenizer.ggml.scores", "one score a token");
   std::unordered_map<std::string_view, std::size_t> ids;
-  for (std::size_t id = 0; id < count; ++id) ids.emplace(vocabulary.pieces[id], id);
+  for (std::size_t id = 0; id < count; ++id) ids.emplace(vocabulary.tokens[id], id);
   struct Merge {
     std::size_t whole, left, right;
   };
   std::vector<Merge> merges;
   for (std::size_t id = 0; id < count; ++id) {
     if (vocabulary.types[id] != normal && vocabulary.types[id] != user_defined) continue;
-    const std::string_view piece = vocabulary.pieces[id];
+    const std::string_view piece = vocabulary.tokens[id];
     for (std::size_t cut = 1; cut < std::min<std::size_t>(piece.size(), kMaxPieceBytes); ++cut) {
       const auto left = ids.find(piece.substr(0, cut));
       if (left == ids.end()) continue;
@@ -97,7 +88,7 @@ OrderedJson merges_by_score(const Gguf& file, const TokenTable& vocabulary) {
   });
   OrderedJson list = OrderedJson::array();
   for (const Merge& merge : merges) {
-    list.push_back({vocabulary.pieces[merge.left], vocabulary.pieces[merge.right]});
+    list.push_back({vocabulary.tokens[merge.left], vocabulary.tokens[merge.right]});
   }
   return list;
 }
@@ -110,19 +101,19 @@ bool flag(const Gguf& file, std::string_view key, bool otherwise) {
 }
 
 /// The token that a key names by its id; empty where there is none.
-std::string named_token(const Gguf& file, std::string_view key, const TokenTable& vocabulary) {
+std::string named_token(const Gguf& file, std::string_view key, const GgufVocabulary& vocabulary) {
   if (!file.contains(key)) return {};
-  const auto last = static_cast<std::int64_t>(vocabulary.pieces.size()) - 1;
-  return vocabulary.pieces[static_cast<std::size_t>(file.integer(key, 0, last))];
+  const auto last = static_cast<std::int64_t>(vocabulary.tokens.size()) - 1;
+  return std::string(vocabulary.tokens[static_cast<std::size_t>(file.integer(key, 0, last))]);
 }
 
-OrderedJson added_tokens(const TokenTable& vocabulary, bool normalized) {
+OrderedJson added_tokens(const GgufVocabulary& vocabulary, bool normalized) {
   OrderedJson list = OrderedJson::array();
-  for (std::size_t id = 0; id < vocabulary.pieces.size(); ++id) {
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const std::int64_t type = vocabulary.types[id];
     if (type != control && type != user_defined && type != unknown) continue;
     list.push_back({{"id", id},
-                    {"content", vocabulary.pieces[id]},
+                    {"content", vocabulary.tokens[id]},
                     {"single_word", false},
                     {"lstrip", false},
                     {"rstrip", false},
@@ -133,12 +124,12 @@ OrderedJson added_tokens(const TokenTable& vocabulary, bool normalized) {
 }
 
 /// The tokens around a text.
-OrderedJson post_processor(const std::string& bos, const std::string& eos, const TokenTable& vocabulary) {
+OrderedJson post_processor(const std::string& bos, const std::string& eos, const GgufVocabulary& vocabulary) {
   OrderedJson single = OrderedJson::array(), tokens = OrderedJson::object();
   const auto add = [&](const std::string& piece) {
     if (piece.empty()) return;
     single.push_back({{"SpecialToken", {{"id", piece}, {"type_id", 0}}}});
-    const auto id = std::ranges::find(vocabulary.pieces, piece) - vocabulary.pieces.begin();
+    const auto id = std::ranges::find(vocabulary.tokens, piece) - vocabulary.tokens.begin();
     tokens[piece] = {{"id", piece}, {"ids", OrderedJson::array({id})}, {"tokens", OrderedJson::array({piece})}};
   };
   add(bos);
@@ -149,9 +140,9 @@ OrderedJson post_processor(const std::string& bos, const std::string& eos, const
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
-void describe_gpt2(const Gguf& file, const TokenTable& vocabulary, OrderedJson& json, OrderedJson& model) {
+void describe_gpt2(const Gguf& file, const GgufVocabulary& vocabulary, OrderedJson& json, OrderedJson& model) {
   OrderedJson merges = OrderedJson::array();
-  for (const std::string_view merge : file.texts("tokenizer.ggml.merges")) merges.push_back(merge);
+  for (const std::string_view merge : vocabulary.merges) merges.push_back(merge);
   model["merges"] = std::move(merges);
   json["added_tokens"] = added_tokens(vocabulary, false);
   json["pre_tokenizer"] = pre_tokenizer_of(file);
@@ -161,7 +152,7 @@ void describe_gpt2(const Gguf& file, const TokenTable& vocabulary, OrderedJson& 
   json["decoder"] = byte_level(true);
 }
 
-void describe_llama(const Gguf& file, const TokenTable& vocabulary, OrderedJson& json, OrderedJson& model) {
+void describe_llama(const Gguf& file, const GgufVocabulary& vocabulary, OrderedJson& json, OrderedJson& model) {
   model["unk_token"] = named_token(file, "tokenizer.ggml.unknown_token_id", vocabulary);
   model["fuse_unk"] = true;
   model["byte_fallback"] = true;
@@ -181,7 +172,7 @@ void describe_llama(const Gguf& file, const TokenTable& vocabulary, OrderedJson&
 }  // namespace
 
 std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
-  const TokenTable vocabulary = read_tokens(file);
+  const GgufVocabulary vocabulary = read_tokens(file);
   OrderedJson model = {{"type", "BPE"},
                        {"dropout", nullptr},
                        {"unk_token", nullptr},
@@ -190,11 +181,11 @@ std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
                        {"fuse_unk", false},
                        {"byte_fallback", false},
                        {"ignore_merges", false},
-                       {"vocab", vocabulary_object(vocabulary.pieces)}};
+                       {"vocab", vocabulary_object({vocabulary.tokens.begin(), vocabulary.tokens.end()})}};
   OrderedJson json = {{"version", "1.0"},          {"truncation", nullptr}, {"padding", nullptr},
                       {"added_tokens", nullptr},   {"normalizer", nullptr}, {"pre_tokenizer", nullptr},
                       {"post_processor", nullptr}, {"decoder", nullptr}};
-  const std::string_view kind = file.text("tokenizer.ggml.model");
+  const std::string_view kind = vocabulary.model;
   if (kind == "gpt2") {
     describe_gpt2(file, vocabulary, json, model);
   } else if (kind == "llama") {

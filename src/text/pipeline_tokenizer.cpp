@@ -32,14 +32,17 @@ constexpr std::string_view kSpecialKeys[] = {"bos_token", "eos_token", "unk_toke
 /// Keys of tokenizer_config.json that transformers passes over where there is a tokenizer.json, or that say the same,
 /// or that concern pairs, several texts, images and sound.
 constexpr std::string_view kIrrelevant =
-    "add_bos_token add_eos_token added_tokens_file audio_token auto_map backend boi_token boa_token "
-    "chat_template device do_basic_tokenize eoa_token eoi_token errors extra_ids full_tokenizer_file "
-    "image_token is_local language_codes legacy local_files_only max_len max_length merges_file model_input_names "
-    "model_max_length model_specific_special_tokens name_or_path never_split padding pad_to_multiple_of "
-    "pad_token_type_id padding_side processor_class return_token_type_ids sp_model_kwargs "
-    "spaces_between_special_tokens special_tokens_map_file stride tgt_lang tokenizer_class tokenizer_file trim_offsets "
-    "truncation truncation_side truncation_strategy unk_id use_default_system_prompt use_fast video_token "
-    "vision_bos_token vision_eos_token vocab_file";
+    "add_bos_token add_eos_token added_tokens_file audio_token auto_map backend boi_token boa_token cache_dir "
+    "chat_template device do_basic_tokenize do_split_on_punc eoa_token eoi_token errors extra_ids from_slow "
+    "full_tokenizer_file image_token init_inputs is_local language language_codes legacy local_files_only max_len "
+    "max_length "
+    "merges_file model_input_names model_max_length model_specific_special_tokens name_or_path never_split "
+    "num_madeup_words padding pad_to_multiple_of pad_token_type_id padding_side processor_class remove_space "
+    "return_token_type_ids sp_model_kwargs spaces_between_special_tokens special_tokens_map_file stride "
+    "tgt_lang tokenizer_class tokenizer_file tokenizer_version trim_offsets truncation truncation_side "
+    "truncation_strategy "
+    "unk_id use_default_system_prompt use_fast video_token vision_bos_token vision_eos_token vocab_file "
+    "wordpieces_prefix";
 
 JsonObject parse(const std::map<std::string, std::string>& files, const std::string& name) {
   const auto found = files.find(name);

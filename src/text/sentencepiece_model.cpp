@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "core/error.h"
+#include "formats/foreign.h"
 #include "formats/printable.h"
 #include "text/sentencepiece_check.h"
 
@@ -43,6 +44,8 @@ std::string load(sentencepiece::SentencePieceProcessor& processor, std::string_v
 SentencePieceModel::SentencePieceModel(std::string serialized, const std::string& file)
     : serialized_(std::move(serialized)), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   require(!serialized_.empty(), "{} is empty; it must be a SentencePiece model", file);
+  const std::string_view advice = advice_about(serialized_);
+  require(advice.empty(), "{} is not a SentencePiece model{}", file, advice);
   require_sound_normalization(serialized_, file);
   const std::string problem = load(*processor_, serialized_);
   require(problem.empty(), "{} is not a SentencePiece model that can be used: {}", file,

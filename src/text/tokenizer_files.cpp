@@ -27,7 +27,7 @@ bool swallows_whitespace(const Json& token) {
 
 }  // namespace
 
-OrderedJson vocabulary_object(std::span<const std::string> pieces) {
+OrderedJson vocabulary_object(const std::vector<std::string>& pieces) {
   OrderedJson object = OrderedJson::object();
   auto& members = object.get_ref<OrderedJson::object_t&>();
   for (std::size_t id = 0; id < pieces.size(); ++id) {

@@ -13,7 +13,7 @@ namespace rapt {
 
 /// A vocabulary as its files hold it: each piece with its id, in the order of the ids. An empty piece is an id that
 /// none has; the others must differ.
-OrderedJson vocabulary_object(std::span<const std::string> pieces);
+OrderedJson vocabulary_object(const std::vector<std::string>& pieces);
 
 /// Reads the object of a JSON file, or gives an empty one if there is no such file.
 JsonObject read_json_if_there(const std::filesystem::path& file);

@@ -91,6 +91,13 @@ TEST_F(EmbedCommand, WritesCosines) {
   EXPECT_EQ(std::ranges::count(result.output, '\t'), 6);
 }
 
+TEST_F(EmbedCommand, RefusesToNormalizeAndNot) {
+  const Result result = embed("--normalize --no-normalize");
+  EXPECT_NE(result.status, 0);
+  EXPECT_EQ(result.output, "");
+  EXPECT_NE(result.messages.find("--normalize excludes --no-normalize"), std::string::npos) << result.messages;
+}
+
 TEST_F(EmbedCommand, NamesLinesThatAreNotReadWhole) {
   std::string text = "a\n";
   for (int i = 0; i < 30; ++i) text += "dog ";

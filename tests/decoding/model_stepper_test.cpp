@@ -54,6 +54,20 @@ void expect_row(const Tensor& logits, std::int64_t row, const Tensor& expected, 
   }
 }
 
+/// A text whose first `prompt` tokens are read together and the others one by one, in a cache that holds it exactly,
+/// against the logits of the whole text.
+void expect_cached_is_uncached(Context& ctx, const Transformer& model, const Ids& text, std::size_t prompt,
+                               const Tensor& expected) {
+  ModelStepper stepper(ctx, model, {.capacity = static_cast<std::int32_t>(text.size())});
+  Tensor logits = stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(prompt))}));
+  expect_row(logits, 0, expected, static_cast<std::int64_t>(prompt) - 1);
+  for (std::size_t i = prompt; i < text.size(); ++i) {
+    logits = stepper.step(ctx, ragged({{text[i]}}));
+    expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
+  }
+  EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
+}
+
 TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
   for (const std::string& name : language_models) {
     SCOPED_TRACE(name);
@@ -61,17 +75,7 @@ TEST(ModelStepper, CachedEqualsUncachedForAnyPrompt) {
     Context ctx;
     const Ids text{3, 17, 8, 30, 2, 2, 11, 25};
     const Tensor expected = uncached(ctx, *model, {}, text);
-    for (const std::size_t prompt : {1, 3, 8}) {
-      ModelStepper stepper(ctx, *model, {.capacity = 8});
-      Tensor logits =
-          stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(prompt))}));
-      expect_row(logits, 0, expected, static_cast<std::int64_t>(prompt) - 1);
-      for (std::size_t i = prompt; i < text.size(); ++i) {
-        logits = stepper.step(ctx, ragged({{text[i]}}));
-        expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
-      }
-      EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
-    }
+    for (const std::size_t prompt : {1, 3, 8}) expect_cached_is_uncached(ctx, *model, text, prompt, expected);
   }
 }
 
@@ -268,17 +272,7 @@ TEST(ModelStepper, CachedEqualsUncachedHoweverLayersAttend) {
       Context ctx;
       const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 6, 19, 4};
       const Tensor expected = uncached(ctx, *model, {}, text);
-      for (const std::size_t prompt : {1, 3, 7}) {
-        ModelStepper stepper(ctx, *model, {.capacity = 11});
-        Tensor logits =
-            stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(prompt))}));
-        expect_row(logits, 0, expected, static_cast<std::int64_t>(prompt) - 1);
-        for (std::size_t i = prompt; i < text.size(); ++i) {
-          logits = stepper.step(ctx, ragged({{text[i]}}));
-          expect_row(logits, 0, expected, static_cast<std::int64_t>(i));
-        }
-        EXPECT_THROW(stepper.step(ctx, ragged({{1}})), Error) << "the cache is full";
-      }
+      for (const std::size_t prompt : {1, 3, 7}) expect_cached_is_uncached(ctx, *model, text, prompt, expected);
     }
   }
 }

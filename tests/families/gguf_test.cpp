@@ -110,7 +110,8 @@ TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
   EXPECT_TRUE(refused("llama-linear-tiny", "linear", "magick", "\"llama.rope.scaling.type\": expected none or linear"));
   EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight",
                       "tensor \"blk.1.ffn_xx.weight\" [24, 16]: a llama model has no such tensor"));
-  EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight", "mlp.up_proj.weight\" is missing"));
+  EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight",
+                      "tensor \"blk.1.ffn_up.weight\" is missing; the metadata asks for it, with shape [24, 16]"));
   EXPECT_TRUE(refused("qwen2-tiny", "blk.0.attn_norm.weight", "blk.0.attn_norm.wxxxxx", "a qwen2 model has no such"));
 }
 
@@ -126,7 +127,7 @@ TEST_F(GgufFileWith, G10_SizesAreCheckedBeforeTheModelIsMade) {
   EXPECT_TRUE(refused("llama-tiny", number("head_count_kv", 2), number("head_count_kv", 3), "head_count_kv\""));
   EXPECT_TRUE(refused("llama-tiny", number("value_length", 4), number("value_length", 8), "value_length\""));
   EXPECT_TRUE(refused("llama-tiny", number("feed_forward_length", 24), number("feed_forward_length", 1 << 20),
-                      "mlp.gate_proj.weight\" is [24, 16]"));
+                      "tensor \"blk.0.ffn_gate.weight\" is [24, 16], the metadata asks for [1048576, 16]"));
 }
 
 TEST_F(GgufFileWith, FactorsOfNoKnownModelAreRefused) {

@@ -1,13 +1,20 @@
 #include "fuzz/targets.h"
 
 #include <ctime>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "families/config.h"
+#include "families/gguf.h"
+#include "formats/gguf_model.h"
+#include "formats/safetensors.h"
 #include "text/chat_template.h"
+#include "text/gguf_tokenizer.h"
 #include "text/pipeline_tokenizer.h"
 #include "text/utf8.h"
 
@@ -24,7 +31,52 @@ void demand(bool condition) {
   if (!condition) __builtin_trap();
 }
 
+/// One of several readings of the same input.
+template <typename Reading>
+void refusable(Reading reading) {
+  try {
+    reading();
+  } catch (const Error&) {
+  }
+}
+
 }  // namespace
+
+void gguf(std::string_view input) {
+  try {
+    const auto file = std::make_shared<const std::string>(input);
+    const Gguf read = read_gguf(file, std::as_bytes(std::span(*file)), "input");
+    for (const auto& [key, value] : read.metadata()) value.shown();
+    for (const auto& [name, tensor] : read.tensors()) {
+      if (tensor.type->unpack != nullptr) read.unpack(name);
+    }
+    refusable([&] { read_architecture(read); });
+    refusable([&] { gguf_config(read); });
+    refusable([&] { gguf_tensors(read); });
+    refusable([&] { gguf_tokenizer(read); });
+  } catch (const Error&) {
+  }
+}
+
+void safetensors(std::string_view input) {
+  try {
+    const auto file = std::make_shared<const std::string>(input);
+    const auto tensors = read_safetensors(file, std::as_bytes(std::span(*file)), "input").tensors;
+    find_non_finite(tensors);
+    for (const auto& [name, tensor] : tensors) tensor.clone();
+  } catch (const Error&) {
+  }
+}
+
+void config_json(std::string_view input) {
+  try {
+    const ModelConfig config = read_config(JsonObject::parse(input, "config.json"));
+    const std::string text = config_text(config);
+    demand(config_text(read_config(JsonObject::parse(text, "config.json"))) == text);
+    generation_config_text(config);
+  } catch (const Error&) {
+  }
+}
 
 void tokenizer_json(std::string_view input) {
   const auto [json, text] = split_at_nul(input);

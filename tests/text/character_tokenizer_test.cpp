@@ -41,7 +41,7 @@ TEST(CharacterTokenizer, GivesBackEveryTextOfItsCharacters) {
       const auto code_point = static_cast<char32_t>(random.below(0x110000) >> random.below(17));
       if (code_point < 0xD800 || code_point > 0xDFFF) append_utf8(text, code_point);
     }
-    const test::TemporaryDirectory directory;
+    const Scratch directory;
     const auto tokenizer = CharacterTokenizer::of_text(text);
     tokenizer->write(directory.path());
     const std::unique_ptr<Tokenizer> read = load_tokenizer(directory.path());
@@ -63,7 +63,7 @@ TEST(CharacterTokenizer, RefusesWhatItCannotExpress) {
 
 /// Reads the golden tokenizer.json with the value at a JSON pointer changed.
 std::string error_with(const std::string& pointer, const nlohmann::json& value) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   nlohmann::json json = nlohmann::json::parse(test::read_bytes(test::kData / "character" / "tokenizer.json"));
   json[nlohmann::json::json_pointer(pointer)] = value;
   test::write_bytes(directory.path() / "tokenizer.json", json.dump());
@@ -89,7 +89,7 @@ TEST(CharacterTokenizer, RefusesOtherKindsOfTokenizersByName) {
 }
 
 TEST(CharacterTokenizer, RefusesSettingsThatChangeTheText) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   CharacterTokenizer::of_text("abc")->write(directory.path());
   const auto error = [&](const std::string& config) {
     test::write_bytes(directory.path() / "tokenizer_config.json", config);
@@ -102,7 +102,7 @@ TEST(CharacterTokenizer, RefusesSettingsThatChangeTheText) {
 }
 
 TEST(CharacterTokenizer, ReadsWhatTransformersSavesAgain) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   nlohmann::json json = nlohmann::json::parse(test::read_bytes(test::kData / "character" / "tokenizer.json"));
   json["post_processor"] = nlohmann::json::parse(R"({"type": "TemplateProcessing",
     "single": [{"Sequence": {"id": "A", "type_id": 0}}],
@@ -115,7 +115,7 @@ TEST(CharacterTokenizer, ReadsWhatTransformersSavesAgain) {
 }
 
 TEST(LoadTokenizer, SaysWhatIsMissing) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   EXPECT_TRUE(test::contains(test::error_of([&] { load_tokenizer(directory.path()); }), directory.path().string()));
   EXPECT_TRUE(test::contains(test::error_of([&] { load_tokenizer(directory.path() / "none"); }), "none"));
 }

@@ -120,6 +120,9 @@ TEST(ChatTemplate, G12_StopsProgramsThatRunOrGrow) {
       "{{ {} | tojson(indent=1000000) }}",
   };
   for (const char* source : hostile) EXPECT_TRUE(contains(error_of(source), "template: line 1: ")) << source;
+  EXPECT_TRUE(contains(error_of("{{ 'a' * 67108865 }}"), "more than 67108864 bytes of text"));
+  EXPECT_TRUE(contains(error_of(hostile[1]), "more than 4194304 steps"));
+  EXPECT_TRUE(contains(error_of(hostile[2]), "more than 50 deep"));
   EXPECT_TRUE(contains(error_of("{{ " + std::string(100'000, '(') + std::string(100'000, ')') + " }}"), "nested"));
   EXPECT_TRUE(contains(error_of("{{ " + std::string(100'000, '-') + "1 }}"), "nested"));
   std::string blocks, sum = "{{ 1", filters = "{{ 1", attributes = "{{ x";
@@ -158,7 +161,7 @@ TEST(ChatTemplate, RefusesByLineAndConstruct) {
 }
 
 TEST(ChatTemplate, IsFoundInADirectory) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   EXPECT_FALSE(ChatTemplate::read(directory.path()).has_value());
   const auto text = [&] { return ChatTemplate::read(directory.path())->render(Json::object(), golden_time()); };
   test::write_bytes(directory.path() / "tokenizer_config.json",
@@ -175,7 +178,7 @@ TEST(ChatTemplate, IsFoundInADirectory) {
 }
 
 TEST(ChatTemplate, IsFoundInAGgufFile) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   const auto file = directory.path() / "model.gguf";
   GgufBytes bytes;
   bytes.keys = {gguf_strings("tokenizer.ggml.tokens", {"<unk>", "<b>", "<e>"})};

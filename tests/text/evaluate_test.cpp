@@ -53,7 +53,7 @@ class Evaluate : public testing::Test {
     return result.output;
   }
 
-  test::TemporaryDirectory directory_;
+  Scratch directory_;
 };
 
 // The scores are those of sacrebleu 2.6.0.

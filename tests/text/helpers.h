@@ -1,8 +1,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "formats/scratch.h"
 
 namespace rapt::test {
 
@@ -33,23 +32,6 @@ inline void write_bytes(const std::filesystem::path& path, const std::string& by
 inline nlohmann::json golden(const std::string& name) {
   return nlohmann::json::parse(read_bytes(kData / name));
 }
-
-/// A directory that goes away with the object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rapt-text-XXXXXX").string();
-    EXPECT_NE(mkdtemp(pattern.data()), nullptr);
-    path_ = pattern;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// What `action` throws; "" and a failure if it does not throw an Error.
 template <typename Action>

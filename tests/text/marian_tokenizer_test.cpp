@@ -43,7 +43,7 @@ TEST_P(MarianGolden, HasTheIdsAndTextsOfTransformers) {
 }
 
 TEST_P(MarianGolden, IsWrittenAsItWasRead) {
-  const test::TemporaryDirectory once, twice;
+  const Scratch once, twice;
   load_tokenizer(test::kData / GetParam())->write(once.path());
   load_tokenizer(once.path())->target().write(twice.path());
   for (const auto& entry : std::filesystem::directory_iterator(test::kData / GetParam())) {
@@ -161,7 +161,7 @@ TEST(MarianTokenizer, EncodesLongTextsInTheirShareOfTime) {
 /// A copy of a golden directory with one file changed; `mention` must be part of the error of reading it.
 void expect_refused(const std::string& file, const std::function<std::string(std::string)>& change,
                     const std::string& mention) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   std::filesystem::copy(test::kData / "marian-separate", directory.path());
   const std::filesystem::path path = directory.path() / file;
   test::write_bytes(path, change(std::filesystem::exists(path) ? test::read_bytes(path) : ""));
@@ -246,7 +246,7 @@ TEST(SentencePieceModel, SurvivesDamage) {
 
 TEST(MarianTokenizer, NamesTheFileThatIsMissing) {
   for (const std::string name : {"target.spm", "vocab.json", "target_vocab.json"}) {
-    const test::TemporaryDirectory directory;
+    const Scratch directory;
     std::filesystem::copy(test::kData / "marian-separate", directory.path());
     std::filesystem::remove(directory.path() / name);
     EXPECT_TRUE(test::contains(test::error_of([&] { load_tokenizer(directory.path()); }), name));
@@ -254,7 +254,7 @@ TEST(MarianTokenizer, NamesTheFileThatIsMissing) {
 }
 
 TEST(MarianTokenizer, ReadsADirectoryWithoutConfigAndAVocabularyWithGaps) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   const auto tokenizer = MarianTokenizer::joint(small_model(60));
   tokenizer->write(directory.path());
   std::filesystem::remove(directory.path() / "tokenizer_config.json");

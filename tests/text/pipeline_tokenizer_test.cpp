@@ -95,7 +95,7 @@ TEST_P(PipelineGolden, SpecialTokens) {
 }
 
 TEST_P(PipelineGolden, IsWrittenAsItWasRead) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   tokenizer_->write(directory.path());
   const auto again = load_tokenizer(directory.path());
   EXPECT_EQ(again->files(), tokenizer_->files());

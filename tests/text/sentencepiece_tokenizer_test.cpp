@@ -37,7 +37,7 @@ TEST_P(SentencePieceGolden, IdsAndTextsAreThoseOfSentencePiece) {
 }
 
 TEST_P(SentencePieceGolden, IsWrittenAsItWasRead) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   tokenizer_->write(directory.path());
   EXPECT_EQ(load_tokenizer(directory.path())->files(), tokenizer_->files());
 }
@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(, SentencePieceGolden, testing::Values("spm-llama", "sp
 
 /// What is wrong with spm-llama under another tokenizer_config.json.
 std::string error_with(const std::string& config) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   test::write_bytes(directory.path() / "tokenizer.model",
                     test::read_bytes(test::kData / "pipeline/spm-llama/tokenizer.model"));
   test::write_bytes(directory.path() / "tokenizer_config.json", config);
@@ -89,7 +89,7 @@ TEST(SentencePieceTokenizer, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(SentencePieceTokenizer, AddsTokensBehindTheModel) {
-  const test::TemporaryDirectory directory;
+  const Scratch directory;
   test::write_bytes(directory.path() / "tokenizer.model",
                     test::read_bytes(test::kData / "pipeline/spm-llama/tokenizer.model"));
   test::write_bytes(directory.path() / "tokenizer_config.json",

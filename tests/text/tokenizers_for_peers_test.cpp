@@ -53,7 +53,7 @@ class TokenizersForPeers : public testing::Test {
     test::write_bytes(directory / "expected.json", expected.dump());
   }
 
-  test::TemporaryDirectory temporary_;
+  Scratch temporary_;
 };
 
 TEST_F(TokenizersForPeers, MarianWithOneVocabulary) {

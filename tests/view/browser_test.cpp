@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "formats/scratch.h"
 #include "view/example_report.h"
 
 namespace rapt::view {
@@ -37,36 +38,17 @@ std::string program(std::initializer_list<const char*> names) {
   return "";
 }
 
-/// A directory that lives as long as the test.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "rapt-view-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string file(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
 TEST(AttentionPageInABrowser, WorksByPointerKeyAndAddress) {
   const std::string node = program({"node", "nodejs"});
   const std::string chromium = program({"chromium", "chromium-browser", "google-chrome"});
   if (node.empty()) GTEST_SKIP() << "Node is not installed; it drives the browser";
   if (chromium.empty()) GTEST_SKIP() << "Chromium is not installed";
   const Scratch scratch;
-  const std::string page = scratch.file("page.html");
+  const std::string page = (scratch / "page.html").string();
   std::ofstream(page, std::ios::binary) << attention_page(example::report());
   const std::string script = std::string(RAPT_TEST_DATA) + "/../view/browser_check.mjs";
   const Outcome outcome =
-      run("'" + node + "' '" + script + "' '" + chromium + "' '" + page + "' '" + scratch.file("profile") + "'");
+      run("'" + node + "' '" + script + "' '" + chromium + "' '" + page + "' '" + (scratch / "profile").string() + "'");
   constexpr int does_not_start = 77;
   if (outcome.status == does_not_start) GTEST_SKIP() << "Chromium does not start here: " << outcome.output;
   EXPECT_EQ(outcome.status, 0) << outcome.output;
