@@ -34,8 +34,8 @@ struct AccountedModel {
 AccountedModel load_accounted_model(const std::filesystem::path& model, const std::vector<AttentionRule>& attention);
 
 /// The same for a model that is run and not trained: its weights stay in the mapped file, are packed when they are
-/// first multiplied by, and take memory once, in the type computed with. (What is stored in f16 or has to be transposed is
-/// copied to f32.)
+/// first multiplied by, and take memory once, in the type computed with. (What is stored in f16 or has to be transposed
+/// is copied to f32.)
 std::unique_ptr<Transformer> map_model(const std::filesystem::path& model,
                                        const std::vector<AttentionRule>& attention = {});
 

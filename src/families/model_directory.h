@@ -17,7 +17,8 @@ namespace rapt {
 /// What a directory holds besides the numbers of its model.
 class ModelDirectory {
  public:
-  /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names. Throws Error for one that cannot be read.
+  /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names.
+  /// Throws Error for one that cannot be read.
   ModelDirectory(const std::filesystem::path& directory, std::vector<StoredTensor> stored);
 
   /// Adds the directory to a checkpoint with the numbers of `model`: config.json and every other file that was beside
