@@ -1,5 +1,7 @@
 #include "kernels/embedding.h"
 
+#include <numeric>
+
 #include "autograd/ops.h"
 
 namespace rapt::ops {
@@ -10,8 +12,11 @@ Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& 
   const WeightPtr& learned = options.learned_positions;
   const Dropout dropout = draw_dropout(ctx, options.dropout);
   const Var y(ctx.allocate({tokens, table->shape()[1]}, ctx.compute));
-  kernels::embedding_forward(ctx, {.ids = ids,
-                                   .table = table->value(),
+  const Tensor rows = table->rows_from_source(ids);
+  std::vector<std::int32_t> places(rows.defined() ? ids.size() : 0);
+  std::iota(places.begin(), places.end(), 0);
+  kernels::embedding_forward(ctx, {.ids = rows.defined() ? places : ids,
+                                   .table = rows.defined() ? rows : table->value(),
                                    .scale = options.scale,
                                    .positions = options.positions,
                                    .position_table = learned ? learned->value() : options.fixed_positions,

@@ -17,13 +17,17 @@ const kernels::GemmWeight& Weight::matrix() {
   const std::lock_guard lock(mutex_);
   if (stale_) {
     if (from_source) {
-      matrix_.set(shape_, source_);
+      matrix_.set(shape_, source_, read_rows_);
     } else {
       matrix_.set(value_);
     }
     stale_ = false;
   }
   return matrix_;
+}
+
+Tensor Weight::rows_from_source(std::span<const std::int32_t> rows) const {
+  return read_rows_ && !has_value() ? read_rows_(rows) : Tensor();
 }
 
 bool Weight::has_value() const {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,14 @@ class Weight {
   void set_table() { is_table_ = true; }
   /// For models that are run and not trained: where the numbers come from, when they are asked for. Products read it to
   /// pack it and keep the pack alone.
-  void set_source(std::function<Tensor()> source) { source_ = std::move(source); }
+  /// `read_rows`, if not null, gives some rows in f32 without reading all.
+  using ReadRows = std::function<Tensor(std::span<const std::int32_t> rows)>;
+  void set_source(std::function<Tensor()> source, ReadRows read_rows = {}) {
+    source_ = std::move(source);
+    read_rows_ = std::move(read_rows);
+  }
+  /// Rows of a table, [rows, width] f32, for models whose source gives them; undefined for others: look into value().
+  Tensor rows_from_source(std::span<const std::int32_t> rows) const;
   /// Tells that value() has been written to: what was derived from it is stale.
   void changed() { stale_ = true; }
 
@@ -55,6 +63,7 @@ class Weight {
   Shape shape_;
   DType dtype_;
   std::function<Tensor()> source_;
+  ReadRows read_rows_;
   mutable std::mutex mutex_;  ///< two contexts may run one model
   mutable Tensor value_;
   Tensor gradient_;

@@ -63,9 +63,9 @@ void write(const ModelConfig& config, OrderedJson& json) {
   json["share_encoder_decoder_embeddings"] = config.shared_embeddings;
 }
 
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+void detect(const CheckpointTensors& tensors, ModelConfig& config) {
   const auto bias = tensors.find("final_logits_bias");
-  config.logits_bias = bias != tensors.end() && !all_zero(bias->second);
+  config.logits_bias = bias != tensors.end() && !all_zero(bias->second.read());
 }
 
 std::vector<TensorRule> tensors() {

@@ -5,7 +5,7 @@ namespace rapt {
 namespace {
 
 /// config.json does not say which heads there are.
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+void detect(const CheckpointTensors& tensors, ModelConfig& config) {
   config.heads = {.masked_language_model = bert_like::has(tensors, "cls.predictions.transform.dense.weight"),
                   .pooler = bert_like::has(tensors, "pooler.dense.weight"),
                   .next_sentence = bert_like::has(tensors, "cls.seq_relationship.weight")};

@@ -96,7 +96,7 @@ void write(const ModelConfig&, OrderedJson& json) {
   json["use_cache"] = true;
 }
 
-bool has(const std::map<std::string, Tensor>& tensors, std::string_view ending) {
+bool has(const CheckpointTensors& tensors, std::string_view ending) {
   return std::ranges::any_of(tensors, [&](const auto& entry) { return entry.first.ends_with(ending); });
 }
 

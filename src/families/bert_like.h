@@ -19,6 +19,6 @@ void read(const JsonObject& json, ModelConfig& config);
 void write(const ModelConfig& config, OrderedJson& json);
 
 /// Whether a file has a tensor whose name ends so.
-bool has(const std::map<std::string, Tensor>& tensors, std::string_view ending);
+bool has(const CheckpointTensors& tensors, std::string_view ending);
 
 }  // namespace rapt::bert_like

@@ -16,16 +16,16 @@ ModelConfig read_config(const std::filesystem::path& model) {
 namespace {
 
 AccountedModel read_model(ModelConfig config, const std::filesystem::path& path, DType dtype, Filling filling) {
-  std::map<std::string, Tensor> tensors;
+  CheckpointTensors tensors;
   TensorFile file;
   if (is_gguf(path)) {
-    const Gguf gguf = read_gguf(path);
+    const auto gguf = std::make_shared<const Gguf>(read_gguf(path));
     tensors = gguf_tensors(gguf);
-    file = {.name = gguf.file(), .config = "the metadata", .name_of = [gguf](const std::string& name) {
-              return gguf_tensor_name(gguf, name);
+    file = {.name = gguf->file(), .config = "the metadata", .name_of = [gguf](const std::string& name) {
+              return gguf_tensor_name(*gguf, name);
             }};
   } else {
-    tensors = read_safetensors_directory(path).tensors;
+    for (const auto& [name, tensor] : read_safetensors_directory(path).tensors) tensors.emplace(name, tensor);
     file.name = (path / "model.safetensors").string();
   }
   if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
@@ -77,7 +77,7 @@ void write_model(const Transformer& model, DirectoryWriter& writer) {
 }
 
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file) {
-  fill(model, tensors, {.name = file}, Filling::copied);
+  fill(model, {tensors.begin(), tensors.end()}, {.name = file}, Filling::copied);
 }
 
 }  // namespace rapt

@@ -4,7 +4,7 @@
 namespace rapt {
 namespace {
 
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+void detect(const CheckpointTensors& tensors, ModelConfig& config) {
   config.heads = {.masked_language_model = bert_like::has(tensors, "vocab_transform.weight")};
 }
 

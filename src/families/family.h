@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "families/checkpoint_tensor.h"
 #include "formats/json.h"
 #include "model/config.h"
 
@@ -59,7 +60,7 @@ struct Family {
   void (*read)(const JsonObject& json, ModelConfig& config) = nullptr;
   void (*write)(const ModelConfig& config, OrderedJson& json) = nullptr;
   /// Sets what config.json does not say but the tensors of a file do: which heads it has.
-  void (*detect)(const std::map<std::string, Tensor>& tensors, ModelConfig& config) = nullptr;
+  void (*detect)(const CheckpointTensors& tensors, ModelConfig& config) = nullptr;
   std::string_view optional_prefix;  ///< of tensor names; some files leave it out
   std::vector<TensorRule> tensors;
   /// Tensors that repeat others or can be computed; they may be present, and are then compared with what they repeat.

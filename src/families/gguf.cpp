@@ -311,37 +311,54 @@ Tensor halves_of_pairs(const Tensor& pairs, std::int64_t d_head) {
   return result;
 }
 
+/// A tensor of the file as it was before the converter changed it: `d_head`, if not 0, tells that rows of heads of that
+/// size come in pairs, and `offset` was added to all elements.
+CheckpointTensor lazy_tensor(const std::shared_ptr<const Gguf>& file, std::string_view name, std::int64_t d_head,
+                             double offset) {
+  if (d_head == 0 && offset == 0 && file->lies_ready(name)) return file->load(name);
+  file->require_unpackable(name);
+  CheckpointTensor result(file->tensor(name).shape, DType::f32, [file, name, d_head, offset] {
+    Tensor tensor = file->unpack(name);
+    file->release_pages(name);
+    if (d_head != 0) tensor = halves_of_pairs(tensor, d_head);
+    float* values = tensor.write<float>();
+    const auto subtracted = static_cast<float>(offset);
+    if (offset != 0) std::transform(values, values + tensor.count(), values, [=](float x) { return x - subtracted; });
+    return tensor;
+  });
+  if (d_head == 0 && offset == 0 && result.shape.rank() == 2)
+    result.read_rows = [file, name](std::span<const std::int32_t> ids) {
+      const Tensor rows = file->unpack_rows(name, ids);
+      constexpr std::ptrdiff_t many = 1024;  // somebody packs the whole matrix, and needs the file no more
+      if (std::ssize(ids) >= many) file->release_pages(name);
+      return rows;
+    };
+  return result;
+}
+
 }  // namespace
 
 ModelConfig gguf_config(const Gguf& file) {
   return ConfigReader(file).read();
 }
 
-std::map<std::string, Tensor> gguf_tensors(const Gguf& file) {
-  const Architecture& architecture = find_architecture(file);
-  const std::int64_t d_head = read_architecture(file).d_head;
-  std::map<std::string, Tensor> result;
-  for (const auto& [name, stored] : file.tensors()) {
+CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file) {
+  const Architecture& architecture = find_architecture(*file);
+  const std::int64_t d_head = read_architecture(*file).d_head;
+  CheckpointTensors result;
+  for (const auto& [name, stored] : file->tensors()) {
     if (architecture.pairs && name == rotary_factors) continue;
     const auto [stem, ending] = split_name(name);
     const auto stem_there = renamed(architecture, stem, &NameRule::name, &NameRule::hugging_face);
     require(stem_there && (ending == ".weight" || ending == ".bias"),
-            "{}: tensor \"{}\" {}: a {} model has no such tensor", file.file(), printable(name), stored.shape.text(),
+            "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape.text(),
             architecture.name);
-    Tensor tensor = file.load(name);
-    if (architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"))) {
-      require(tensor.shape().rank() > 0 && tensor.dim(0) % d_head == 0,
-              "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file.file(),
-              printable(name), tensor.shape().text(), d_head);
-      tensor = halves_of_pairs(tensor.to(DType::f32), d_head);
-    }
-    if (architecture.norm_offset != 0 && stem.ends_with("_norm")) {
-      const auto offset = static_cast<float>(architecture.norm_offset);
-      tensor = tensor.to(DType::f32);
-      float* values = tensor.write<float>();
-      std::transform(values, values + tensor.count(), values, [offset](float x) { return x - offset; });
-    }
-    result.emplace(*stem_there + std::string(ending), std::move(tensor));
+    const bool pairs = architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"));
+    require(!pairs || (stored.shape.rank() > 0 && stored.shape[0] % d_head == 0),
+            "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file->file(),
+            printable(name), stored.shape.text(), d_head);
+    const double offset = stem.ends_with("_norm") ? architecture.norm_offset : 0;
+    result.emplace(*stem_there + std::string(ending), lazy_tensor(file, name, pairs ? d_head : 0, offset));
   }
   return result;
 }

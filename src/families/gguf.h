@@ -1,10 +1,10 @@
 /// Models in GGUF files: llama, qwen2, qwen3 and gemma2, as llama.cpp's converter writes them.
 #pragma once
 
-#include <map>
+#include <memory>
 #include <string>
 
-#include "core/tensor.h"
+#include "families/checkpoint_tensor.h"
 #include "formats/gguf.h"
 #include "model/config.h"
 
@@ -16,8 +16,9 @@ ModelConfig gguf_config(const Gguf& file);
 
 /// The tensors under Hugging Face's names, as they were before the converter changed them: rows of Llama's
 /// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. Blocks are
-/// unpacked to f32. Throws Error for a tensor that the architecture does not have.
-std::map<std::string, Tensor> gguf_tensors(const Gguf& file);
+/// unpacked to f32 when they are read, and their pages of a mapped file go back to the system then. Throws Error for a
+/// tensor that the architecture does not have.
+CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file);
 
 /// The name in GGUF files of the architecture for a tensor under Hugging Face's name; that name itself if it has none.
 std::string gguf_tensor_name(const Gguf& file, const std::string& hugging_face);

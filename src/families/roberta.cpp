@@ -12,7 +12,7 @@ void read(const JsonObject& json, ModelConfig& config) {
   config.max_positions = rows - config.position_offset;
 }
 
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+void detect(const CheckpointTensors& tensors, ModelConfig& config) {
   config.heads = {.masked_language_model = bert_like::has(tensors, "lm_head.dense.weight"),
                   .pooler = bert_like::has(tensors, "pooler.dense.weight")};
 }

@@ -50,11 +50,11 @@ void write_t5(const ModelConfig& config, OrderedJson& json) {
 }
 
 /// The output projection is the embedding unless the file has one that differs.
-void detect(const std::map<std::string, Tensor>& tensors, ModelConfig& config) {
+void detect(const CheckpointTensors& tensors, ModelConfig& config) {
   const auto head = tensors.find("lm_head.weight");
   const auto embedding = tensors.find("shared.weight");
   config.tied_output =
-      head == tensors.end() || embedding == tensors.end() || same_values(head->second, embedding->second);
+      head == tensors.end() || embedding == tensors.end() || same_values(head->second.read(), embedding->second.read());
 }
 
 std::vector<TensorRule> tensors() {

@@ -155,7 +155,7 @@ Shape stored_shape(const Binding& binding) {
 /// Rows [begin, end) of a weight, and the tensor of a file that holds them from row `row` on.
 struct Piece {
   std::int64_t begin, end;
-  Tensor stored;
+  std::shared_ptr<const CheckpointTensor> stored;
   Layout layout;
   std::int64_t row;
 };
@@ -164,21 +164,23 @@ struct Piece {
 /// tables), a copy in f32 elsewhere.
 Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_table) {
   const Piece& first = pieces[0];
-  const bool fits = first.stored.dtype() == DType::f32 || (is_table && first.stored.dtype() == DType::bf16);
-  if (pieces.size() == 1 && fits && first.layout.kind == TensorLayout::plain) return first.stored.reshape(shape);
+  const bool fits = first.stored->dtype == DType::f32 || (is_table && first.stored->dtype == DType::bf16);
+  if (pieces.size() == 1 && fits && first.layout.kind == TensorLayout::plain)
+    return first.stored->read().reshape(shape);
   const Tensor result = Tensor::empty(shape, DType::f32);
+  Tensor stored;
   Tensor stacked;
-  const void* stacked_of = nullptr;
+  const CheckpointTensor* stacked_of = nullptr;
   for (const Piece& piece : pieces) {
-    if (stacked_of != piece.stored.raw()) {
-      stacked =
-          piece.layout.to_stacked(piece.stored.dtype() == DType::f32 ? piece.stored : piece.stored.to(DType::f32));
-      stacked_of = piece.stored.raw();
+    if (stacked_of != piece.stored.get()) {
+      stored = piece.stored->read();
+      stacked = piece.layout.to_stacked(stored.dtype() == DType::f32 ? stored : stored.to(DType::f32));
+      stacked_of = piece.stored.get();
     }
     const Tensor from = stacked.rows(piece.row, piece.row + piece.end - piece.begin);
     std::copy_n(static_cast<const std::byte*>(from.raw()), from.bytes(),
                 static_cast<std::byte*>(result.rows(piece.begin, piece.end).raw_write()));
-    release_pages(piece.stored);
+    release_pages(stored);
   }
   return result;
 }
@@ -186,7 +188,7 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
-  Filler(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file, Filling filling)
+  Filler(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling)
       : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
     for (const auto& [name, tensor] : tensors) {
       const std::string renamed = current_name(name);
@@ -198,9 +200,11 @@ class Filler {
   TensorAccount run() {
     for (const Binding& binding : bind(model_)) fill(binding);
     for (auto& [weight, pieces] : pieces_) {
-      weight->set_source([shape = weight->shape(), parts = std::move(pieces), table = weight->is_table()] {
-        return assemble(shape, parts, table);
-      });
+      Weight::ReadRows read_rows;
+      if (pieces.size() == 1 && pieces[0].layout.kind == TensorLayout::plain) read_rows = pieces[0].stored->read_rows;
+      weight->set_source([shape = weight->shape(), parts = std::move(pieces),
+                          table = weight->is_table()] { return assemble(shape, parts, table); },
+                         std::move(read_rows));
     }
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);
@@ -210,13 +214,13 @@ class Filler {
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
         "than {}",
         file_.name, left_.size(), family_.model_type, shown(left_.begin()->first),
-        left_.begin()->second.tensor.shape().text(), file_.config);
+        left_.begin()->second.tensor.shape.text(), file_.config);
   }
 
  private:
   struct Found {
     std::string name;  ///< in the file
-    Tensor tensor;
+    CheckpointTensor tensor;
   };
   using Left = std::map<std::string, Found, std::less<>>;
 
@@ -240,18 +244,18 @@ class Filler {
     const auto found = left_.find(binding.name);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; {} asks for it, with shape {}", file_.name,
             shown(binding.name), file_.config, stored_shape(binding).text());
-    Tensor stored = found->second.tensor;
-    require(stored.shape() == stored_shape(binding),
+    CheckpointTensor stored = found->second.tensor;
+    require(stored.shape == stored_shape(binding),
             "{}: tensor \"{}\" is {}, {} asks for {}; they are not from the same model", file_.name,
-            shown(binding.name), stored.shape().text(), file_.config, stored_shape(binding).text());
-    if (is_row_vector(binding)) stored = stored.reshape({stored.count()});
+            shown(binding.name), stored.shape.text(), file_.config, stored_shape(binding).text());
+    if (is_row_vector(binding)) stored = stored.read().reshape({stored.shape.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
       stored_.emplace(binding.parameters[0]->name, Found{binding.name, stored});
     if (filling_ == Filling::mapped) {
       remember(binding, stored, layout);
     } else {
-      copy(binding, layout.to_stacked(stored.to(binding.parameters[0]->weight->dtype())));
+      copy(binding, layout.to_stacked(stored.read().to(binding.parameters[0]->weight->dtype())));
     }
     take(found, account_.used, binding.name);
   }
@@ -260,7 +264,7 @@ class Filler {
   void take(Left::iterator found, std::vector<std::string>& list, const std::string& holds) {
     auto& [name, tensor] = found->second;
     list.push_back(found->first);
-    account_.stored.push_back({name, tensor.dtype(), holds, holds.empty() ? tensor : Tensor()});
+    account_.stored.push_back({name, tensor.dtype, holds, holds.empty() ? tensor.read() : Tensor()});
     left_.erase(found);
   }
 
@@ -275,10 +279,11 @@ class Filler {
     }
   }
 
-  void remember(const Binding& binding, const Tensor& stored, const Layout& layout) {
+  void remember(const Binding& binding, const CheckpointTensor& stored, const Layout& layout) {
+    const auto shared = std::make_shared<const CheckpointTensor>(stored);
     std::int64_t row = 0;
     for (const Parameter* parameter : binding.parameters) {
-      pieces_[parameter->weight].push_back({parameter->begin, parameter->end, stored, layout, row});
+      pieces_[parameter->weight].push_back({parameter->begin, parameter->end, shared, layout, row});
       row += parameter->end - parameter->begin;
     }
   }
@@ -288,7 +293,7 @@ class Filler {
     if (found == left_.end()) return;
     const auto repeated = stored_.find(parameter_name);
     if (repeated == stored_.end()) return;
-    require(same_values(found->second.tensor, repeated->second.tensor),
+    require(same_values(found->second.tensor.read(), repeated->second.tensor.read()),
             "{}: tensor \"{}\" differs from what {} says that it repeats; set the tie_word_embeddings or "
             "share_encoder_decoder_embeddings that this model was trained with",
             file_.name, shown(std::string(name)), file_.config);
@@ -306,7 +311,7 @@ class Filler {
   /// A bias of the logits that is all zeros is as good as none.
   void drop_zero_bias() {
     const auto found = left_.find("final_logits_bias");
-    if (found == left_.end() || !all_zero(found->second.tensor)) return;
+    if (found == left_.end() || !all_zero(found->second.tensor.read())) return;
     take(found, account_.ignored, "");
   }
 
@@ -322,8 +327,7 @@ class Filler {
 
 }  // namespace
 
-TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file,
-                   Filling filling) {
+TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling) {
   return Filler(model, tensors, file, filling).run();
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "families/checkpoint_tensor.h"
 #include "formats/safetensors.h"
 #include "model/transformer.h"
 
@@ -39,8 +40,7 @@ struct TensorFile {
 
 /// Fills the parameters from tensors under checkpoint names, each of which is used exactly once. Throws Error naming
 /// the file and the tensor for one that is missing, has another shape, or has no use.
-TensorAccount fill(Transformer& model, const std::map<std::string, Tensor>& tensors, const TensorFile& file,
-                   Filling filling);
+TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling);
 
 /// What model.safetensors holds, in f32 (f64 for f64 models). `part` says what to take of each parameter; its value, if
 /// not given.

@@ -257,4 +257,13 @@ void write_file_durably(const std::filesystem::path& path, std::string_view text
       path, [text](OutputFile& file) { file.write(text); }, operations);
 }
 
+void release_pages(std::span<const std::byte> mapped) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto data = reinterpret_cast<std::uintptr_t>(mapped.data());
+  const std::uintptr_t begin = (data + page - 1) / page * page;
+  const std::uintptr_t end = (data + mapped.size()) / page * page;
+  // Where it fails, the pages merely stay.
+  if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 }  // namespace rapt

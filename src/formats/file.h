@@ -42,6 +42,10 @@ class MappedFile {
   NamedMapping name_;
 };
 
+/// Gives the memory of a part of a mapped file back to the system until somebody reads it again. Of whole pages: bytes
+/// of pages that it shares with its neighbours stay.
+void release_pages(std::span<const std::byte> mapped);
+
 /// The contents of a regular file; throws Error when it is longer than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::size_t limit = std::size_t{1} << 30);
 

@@ -53,7 +53,7 @@ class Reader {
   Reader(std::span<const std::byte> bytes, const std::string& file)
       : bytes_(bytes), file_(file), cursor_(bytes, file) {}
 
-  Gguf read(std::shared_ptr<const void> keep) {
+  Gguf read(std::shared_ptr<const void> keep, bool mapped) {
     check_version();
     const std::uint64_t tensors = read_count("the number of tensors", max_tensors, least_tensor_bytes);
     const std::uint64_t keys = read_count("the number of keys", max_keys, least_key_bytes);
@@ -61,7 +61,7 @@ class Reader {
     infos_.reserve(tensors);
     for (std::uint64_t i = 0; i < tensors; ++i) read_info();
     find_data();
-    return {std::move(keep), file_, std::move(metadata_), std::move(tensors_)};
+    return {std::move(keep), mapped, file_, std::move(metadata_), std::move(tensors_)};
   }
 
  private:
@@ -435,14 +435,40 @@ const GgufTensor& Gguf::tensor(std::string_view name) const {
   return found->second;
 }
 
-Tensor Gguf::unpack(std::string_view name) const {
-  const GgufTensor& found = tensor(name);
-  const BlockType& type = *found.type;
+void Gguf::require_unpackable(std::string_view name) const {
+  const BlockType& type = *tensor(name).type;
   require(type.unpack != nullptr, "{}: tensor \"{}\" is of type {}; rapt reads {}: take a file of one of those", file_,
           printable(name), type.name, unpackable_types());
+}
+
+Tensor Gguf::unpack(std::string_view name) const {
+  require_unpackable(name);
+  const GgufTensor& found = tensor(name);
   const Tensor result = Tensor::empty(found.shape, DType::f32);
-  type.unpack(found.bytes.data(), found.shape.count() / type.elements, result.write<float>());
+  found.type->unpack(found.bytes.data(), found.shape.count() / found.type->elements, result.write<float>());
   return result;
+}
+
+Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> rows) const {
+  require_unpackable(name);
+  const GgufTensor& found = tensor(name);
+  require(found.shape.rank() == 2, "{}: tensor \"{}\" {} is no matrix", file_, printable(name), found.shape.text());
+  const std::int64_t width = found.shape[1];
+  const std::int64_t blocks = width / found.type->elements;
+  const std::size_t row_bytes = static_cast<std::size_t>(blocks) * found.type->bytes;
+  const Tensor result = Tensor::empty({std::ssize(rows), width}, DType::f32);
+  float* to = result.write<float>();
+  for (const std::int32_t row : rows) {
+    require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_, printable(name),
+            found.shape.text(), row);
+    found.type->unpack(found.bytes.data() + static_cast<std::size_t>(row) * row_bytes, blocks, to);
+    to += width;
+  }
+  return result;
+}
+
+void Gguf::release_pages(std::string_view name) const {
+  if (mapped_) rapt::release_pages(tensor(name).bytes);
 }
 
 bool is_gguf(const std::filesystem::path& model) {
@@ -450,21 +476,27 @@ bool is_gguf(const std::filesystem::path& model) {
          (model.extension() == ".gguf" && !std::filesystem::is_directory(model));
 }
 
-Tensor Gguf::load(std::string_view name) const {
+bool Gguf::lies_ready(std::string_view name) const {
   const GgufTensor& found = tensor(name);
   const std::optional<DType> dtype = found.type->dtype;
-  const bool aligned = dtype && reinterpret_cast<std::uintptr_t>(found.bytes.data()) % rapt::size_of(*dtype) == 0;
-  if (!aligned) return unpack(name);
-  return {std::const_pointer_cast<void>(keep_), const_cast<std::byte*>(found.bytes.data()), found.shape, *dtype, true};
+  return dtype && reinterpret_cast<std::uintptr_t>(found.bytes.data()) % rapt::size_of(*dtype) == 0;
+}
+
+Tensor Gguf::load(std::string_view name) const {
+  if (!lies_ready(name)) return unpack(name);
+  const GgufTensor& found = tensor(name);
+  auto* data = const_cast<std::byte*>(found.bytes.data());
+  return {std::const_pointer_cast<void>(keep_), data, found.shape, *found.type->dtype, true};
 }
 
 Gguf read_gguf(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
-  return read_gguf(mapped, mapped->bytes(), printable(file.native(), 400));
+  const std::string name = printable(file.native(), 400);
+  return Reader(mapped->bytes(), name).read(mapped, true);
 }
 
 Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string file) {
-  return Reader(bytes, file).read(std::move(keep));
+  return Reader(bytes, file).read(std::move(keep), false);
 }
 
 }  // namespace rapt

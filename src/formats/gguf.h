@@ -48,8 +48,13 @@ class Gguf {
   using Metadata = std::map<std::string_view, GgufValue>;
   using Tensors = std::map<std::string_view, GgufTensor>;
 
-  Gguf(std::shared_ptr<const void> keep, std::string file, Metadata metadata, Tensors tensors)
-      : keep_(std::move(keep)), file_(std::move(file)), metadata_(std::move(metadata)), tensors_(std::move(tensors)) {}
+  /// `mapped`: what `keep` keeps alive is a mapped file.
+  Gguf(std::shared_ptr<const void> keep, bool mapped, std::string file, Metadata metadata, Tensors tensors)
+      : keep_(std::move(keep)),
+        mapped_(mapped),
+        file_(std::move(file)),
+        metadata_(std::move(metadata)),
+        tensors_(std::move(tensors)) {}
 
   /// The file, as it may stand in messages.
   const std::string& file() const { return file_; }
@@ -73,6 +78,14 @@ class Gguf {
   Tensor unpack(std::string_view name) const;
   /// F32, F16 and BF16 as they lie in the file, read-only; other types unpacked.
   Tensor load(std::string_view name) const;
+  /// Whether `load` gives a tensor as it lies in the file.
+  bool lies_ready(std::string_view name) const;
+  /// Some rows of a matrix as f32, [ids, width]; Error for rows that it does not have.
+  Tensor unpack_rows(std::string_view name, std::span<const std::int32_t> rows) const;
+  /// Throws Error for a type that rapt does not unpack.
+  void require_unpackable(std::string_view name) const;
+  /// Gives the memory of a tensor's pages back to the system until somebody reads them again, if the file is mapped.
+  void release_pages(std::string_view name) const;
 
   /// Throws: "FILE: key "KEY": expected EXPECTED, found ...".
   [[noreturn]] void refuse(std::string_view key, std::string_view expected) const;
@@ -82,6 +95,7 @@ class Gguf {
   const GgufValue& array(std::string_view key, std::string_view of) const;
 
   std::shared_ptr<const void> keep_;
+  bool mapped_;
   std::string file_;
   Metadata metadata_;
   Tensors tensors_;

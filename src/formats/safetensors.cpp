@@ -384,13 +384,7 @@ Safetensors read_safetensors_directory(const std::filesystem::path& directory, c
 }
 
 void release_pages(const Tensor& tensor) {
-  if (!tensor.read_only()) return;
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto data = reinterpret_cast<std::uintptr_t>(tensor.raw());
-  const std::uintptr_t begin = (data + page - 1) / page * page;
-  const std::uintptr_t end = (data + tensor.bytes()) / page * page;
-  // Where it fails, the pages merely stay.
-  if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  if (tensor.read_only()) release_pages({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
 }
 
 std::vector<NonFinite> find_non_finite(const std::map<std::string, Tensor>& tensors) {

@@ -1,10 +1,12 @@
 /// Every call of oneDNN is in this file.  oneDNN 2.x (Debian 12's libdnnl-dev).
 #include "kernels/gemm.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
 
@@ -133,16 +135,21 @@ struct GemmWeight::Packs {
         pack.layout = wanted;
         pack.storage = Tensor::empty({static_cast<std::int64_t>(wanted.get_size())}, DType::u8);
       }
-      const Tensor weight = source.weight();
-      const std::int64_t n = weight.dim(0);
-      const std::int64_t k = weight.dim(1);
-      const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(weight.dtype()), Tag::ab)
-                                          : memory::desc({k, n}, onednn_type(weight.dtype()), Tag::ba);
-      memory unpacked = wrap(plain, weight.raw());
-      memory packed = wrap(wanted, pack.storage.raw());
-      dnnl::stream stream(engine());
-      dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
-      stream.wait();
+      source.visit([&](std::int64_t row, const Tensor& part) {
+        const std::int64_t n = part.dim(0);
+        const std::int64_t k = part.dim(1);
+        const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(part.dtype()), Tag::ab)
+                                            : memory::desc({k, n}, onednn_type(part.dtype()), Tag::ba);
+        const bool whole = n == source.shape()[0];
+        const memory::desc place = whole      ? wanted
+                                   : gradient ? wanted.submemory_desc({n, k}, {row, 0})
+                                              : wanted.submemory_desc({k, n}, {0, row});
+        memory unpacked = wrap(plain, part.raw());
+        memory packed = wrap(place, pack.storage.raw());
+        dnnl::stream stream(engine());
+        dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
+        stream.wait();
+      });
       pack.current = true;
     }
     return wrap(pack.layout, pack.storage.raw());
@@ -159,15 +166,28 @@ void GemmWeight::set(const Tensor& weight) {
   shape_ = weight.shape();
   weight_ = weight;
   read_ = nullptr;
+  read_rows_ = nullptr;
   for (auto& [direction, pack] : packs_->made) pack.current = false;
 }
 
-void GemmWeight::set(const Shape& shape, std::function<Tensor()> read) {
+void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows) {
   require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape.text());
   shape_ = shape;
   weight_ = Tensor();
   read_ = std::move(read);
+  read_rows_ = std::move(read_rows);
   for (auto& [direction, pack] : packs_->made) pack.current = false;
+}
+
+void GemmWeight::visit(const std::function<void(std::int64_t row, const Tensor& part)>& use) const {
+  constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
+  if (!read_rows_ || shape_[0] <= rows_at_once) return use(0, weight());
+  std::vector<std::int32_t> rows;
+  for (std::int64_t begin = 0; begin < shape_[0]; begin += rows_at_once) {
+    rows.resize(static_cast<std::size_t>(std::min(rows_at_once, shape_[0] - begin)));
+    std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(begin));
+    use(begin, read_rows_(rows));
+  }
 }
 
 void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const GemmEpilogue& epilogue,

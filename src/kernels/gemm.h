@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "core/context.h"
 
@@ -21,10 +22,15 @@ class GemmWeight {
 
   /// W [n, k], f32, bf16 or f64; kept by reference. Forgets what was packed.
   void set(const Tensor& weight);
-  /// W of this shape in f32 or bf16, read when it has to be packed, and not kept.
-  void set(const Shape& shape, std::function<Tensor()> read);
+  /// W of this shape in f32 or bf16, read when it has to be packed, and not kept; with `read_rows`, which gives some of
+  /// its rows, never more than a part of it at once.
+  using ReadRows = std::function<Tensor(std::span<const std::int32_t> rows)>;
+  void set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows = {});
   const Shape& shape() const { return shape_; }
   Tensor weight() const { return weight_.defined() ? weight_ : read_(); }
+
+  /// Calls `use` with W, or with its parts one after the other, each with its first row.
+  void visit(const std::function<void(std::int64_t row, const Tensor& part)>& use) const;
 
   struct Packs;
   Packs& packs() const { return *packs_; }
@@ -33,6 +39,7 @@ class GemmWeight {
   Shape shape_;
   Tensor weight_;
   std::function<Tensor()> read_;
+  ReadRows read_rows_;
   std::unique_ptr<Packs> packs_;
 };
 

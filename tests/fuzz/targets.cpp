@@ -45,14 +45,21 @@ void refusable(Reading reading) {
 void gguf(std::string_view input) {
   try {
     const auto file = std::make_shared<const std::string>(input);
-    const Gguf read = read_gguf(file, std::as_bytes(std::span(*file)), "input");
+    const auto shared = std::make_shared<const Gguf>(read_gguf(file, std::as_bytes(std::span(*file)), "input"));
+    const Gguf& read = *shared;
     for (const auto& [key, value] : read.metadata()) value.shown();
     for (const auto& [name, tensor] : read.tensors()) {
       if (tensor.type->unpack != nullptr) read.unpack(name);
     }
     refusable([&] { read_architecture(read); });
     refusable([&] { gguf_config(read); });
-    refusable([&] { gguf_tensors(read); });
+    refusable([&] {
+      for (const auto& [name, tensor] : gguf_tensors(shared)) {
+        tensor.read();
+        if (tensor.read_rows && tensor.shape[0] > 0)
+          tensor.read_rows(std::vector{static_cast<std::int32_t>(tensor.shape[0] - 1)});
+      }
+    });
     refusable([&] { gguf_tokenizer(read); });
   } catch (const Error&) {
   }

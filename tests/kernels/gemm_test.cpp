@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 namespace rapt::kernels {
@@ -189,6 +190,43 @@ TEST(GemmWeight, IsPackedAgainWhenItIsSet) {
   weight.set(values);
   gemm(ctx, x, weight, {}, y);
   EXPECT_EQ(y.data<float>()[0], x.data<float>()[0]);
+}
+
+TEST(GemmWeight, PackedInPartsIsPackedAsAWhole) {
+  constexpr std::int64_t n = 13001;
+  constexpr std::int64_t k = 37;
+  Context ctx;
+  const Tensor values = random_matrix(ctx, n, k, DType::f32, 1);
+  std::int64_t most = 0;
+  const auto read_rows = [&](std::span<const std::int32_t> rows) {
+    most = std::max<std::int64_t>(most, std::ssize(rows));
+    Tensor part = Tensor::empty({std::ssize(rows), k}, DType::f32);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      std::copy_n(values.data<float>() + rows[i] * k, k, part.write<float>() + static_cast<std::int64_t>(i) * k);
+    return part;
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    GemmWeight whole;
+    whole.set(values);
+    GemmWeight in_parts;
+    in_parts.set(
+        values.shape(), [&]() -> Tensor { fail("the whole was asked for"); }, read_rows);
+    for (const std::int64_t m : {1, 70}) {
+      const Tensor x = random_matrix(ctx, m, k, dtype, 2);
+      const Tensor expected = ctx.allocate({m, n}, DType::f32);
+      const Tensor y = ctx.allocate({m, n}, DType::f32);
+      gemm(ctx, x, whole, {}, expected);
+      gemm(ctx, x, in_parts, {}, y);
+      EXPECT_EQ(numbers(y), numbers(expected)) << name_of(dtype) << " " << m;
+      const Tensor dy = random_matrix(ctx, m, n, dtype, 3);
+      const Tensor expected_dx = ctx.allocate({m, k}, dtype);
+      const Tensor dx = ctx.allocate({m, k}, dtype);
+      gemm_input_gradient(ctx, dy, whole, false, expected_dx);
+      gemm_input_gradient(ctx, dy, in_parts, false, dx);
+      EXPECT_EQ(numbers(dx), numbers(expected_dx)) << name_of(dtype) << " " << m;
+    }
+  }
+  EXPECT_LT(most, n / 2);
 }
 
 TEST(GemmWeight, RefusesShapesThatDoNotFit) {
