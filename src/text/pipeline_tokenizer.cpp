@@ -301,9 +301,9 @@ void PipelineTokenizer::read_surroundings(const JsonObject& json, const JsonObje
 }
 
 void PipelineTokenizer::append_ids(std::string_view text, bool starts_text, std::vector<std::int32_t>& ids) const {
-  std::vector<Word> words{{std::string(text), starts_text}};
+  std::vector<PreToken> words{{std::string(text), starts_text}};
   if (pre_tokenizer_) pre_tokenizer_(words);
-  for (const Word& word : words) {
+  for (const PreToken& word : words) {
     if (!word.text.empty()) model_->append_ids(word.text, ids);
   }
 }

@@ -94,10 +94,10 @@ std::vector<Part> apply(Behavior behavior, std::vector<Part> parts) {
 
 /// Cuts every word into the parts that `cut` gives.
 template <typename Cut>
-void cut_words(std::vector<Word>& words, Cut cut) {
-  std::vector<Word> result;
+void cut_words(std::vector<PreToken>& words, Cut cut) {
+  std::vector<PreToken> result;
   result.reserve(words.size());
-  for (const Word& word : words) {
+  for (const PreToken& word : words) {
     for (const Part& part : cut(word.text)) {
       result.push_back({std::string(part.of(word.text)), word.starts_text && part.begin == 0});
     }
@@ -106,7 +106,7 @@ void cut_words(std::vector<Word>& words, Cut cut) {
 }
 
 PreTokenizer splitter(Pattern pattern, Behavior behavior, bool invert = false) {
-  return [=](std::vector<Word>& words) {
+  return [=](std::vector<PreToken>& words) {
     cut_words(words, [&](const std::string& text) {
       std::vector<Part> parts = pattern(text);
       if (invert) std::ranges::for_each(parts, [](Part& part) { part.match = !part.match; });
@@ -124,20 +124,20 @@ PreTokenizer read_byte_level(const JsonObject& object) {
   const bool prefix_space = object.boolean("add_prefix_space");
   const bool use_regex = object.find_boolean("use_regex").value_or(true);
   const PreTokenizer split = splitter(find_regex_pattern(kGpt2Regex), Behavior::isolated);
-  return [=](std::vector<Word>& words) {
-    for (Word& word : words) {
+  return [=](std::vector<PreToken>& words) {
+    for (PreToken& word : words) {
       if (prefix_space && !word.text.starts_with(' ')) word.text.insert(0, " ");
     }
     if (use_regex) split(words);
-    for (Word& word : words) word.text = bytes_to_characters(word.text);
+    for (PreToken& word : words) word.text = bytes_to_characters(word.text);
   };
 }
 
 PreTokenizer read_metaspace_splitter(const JsonObject& object) {
   const Metaspace metaspace = read_metaspace(object);
   const PreTokenizer split = splitter(literal_pattern(metaspace.replacement), Behavior::merged_with_next);
-  return [=](std::vector<Word>& words) {
-    for (Word& word : words) {
+  return [=](std::vector<PreToken>& words) {
+    for (PreToken& word : words) {
       word.text = replace_all(word.text, " ", metaspace.replacement);
       const bool wanted = metaspace.prepend == Metaspace::Prepend::always ||
                           (metaspace.prepend == Metaspace::Prepend::first && word.starts_text);
@@ -155,7 +155,7 @@ bool is_bert_punctuation(char32_t c) {
 PreTokenizer read_bert(const JsonObject&) {
   const PreTokenizer spaces = splitter(character_pattern(is_white_space), Behavior::removed);
   const PreTokenizer punctuation = splitter(character_pattern(is_bert_punctuation), Behavior::isolated);
-  return [=](std::vector<Word>& words) {
+  return [=](std::vector<PreToken>& words) {
     spaces(words);
     punctuation(words);
   };
@@ -164,7 +164,7 @@ PreTokenizer read_bert(const JsonObject&) {
 /// \w+|[^\w\s]+
 PreTokenizer whitespace() {
   const auto kind = [](char32_t c) { return is_word_character(c) ? 1 : is_white_space(c) ? 0 : 2; };
-  return [kind](std::vector<Word>& words) {
+  return [kind](std::vector<PreToken>& words) {
     cut_words(words, [&](const std::string& text) {
       std::vector<Part> parts;
       int previous = 0;
@@ -199,7 +199,7 @@ PreTokenizer read_delimiter(const JsonObject& object) {
 PreTokenizer read_sequence(const JsonObject& object) {
   std::vector<PreTokenizer> steps;
   for (const JsonObject& step : object.objects("pretokenizers")) steps.push_back(read_pre_tokenizer(step));
-  return [steps](std::vector<Word>& words) {
+  return [steps](std::vector<PreToken>& words) {
     for (const PreTokenizer& step : steps) step(words);
   };
 }

@@ -9,12 +9,12 @@
 
 namespace rapt {
 
-struct Word {
+struct PreToken {
   std::string text;
   bool starts_text = false;  ///< it begins where the text given by the user begins
 };
 
-using PreTokenizer = std::function<void(std::vector<Word>&)>;
+using PreTokenizer = std::function<void(std::vector<PreToken>&)>;
 
 /// Reads an object of tokenizer.json's "pre_tokenizer". Throws Error for kinds and settings that rapt does not know.
 PreTokenizer read_pre_tokenizer(const JsonObject& object);
