@@ -198,6 +198,7 @@ def main():
     parser.add_argument("--stride", type=int, default=256)
     parser.add_argument("--rapt", default="build/release/rapt")
     options = parser.parse_args()
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = load_tokenizer(options.model)
     model = AutoModelForCausalLM.from_pretrained(**place_of(options.model), dtype=torch.float32).eval()
     same, rounded, wrong = compare_continuations(options, tokenizer, model)
