@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "formats/printable.h"
-#include "formats/sha256.h"
+#include "hub/sha256.h"
 
 namespace rapt::hub {
 namespace {

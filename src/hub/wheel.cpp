@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "formats/file.h"
 #include "formats/printable.h"
-#include "formats/sha256.h"
+#include "hub/sha256.h"
 
 namespace rapt::hub {
 namespace {

@@ -17,7 +17,7 @@
 
 #include "core/error.h"
 #include "formats/scratch.h"
-#include "formats/sha256.h"
+#include "hub/sha256.h"
 #include "hub/catalog.h"
 
 namespace rapt::hub {

@@ -1,8 +1,8 @@
-#include "formats/sha256.h"
+#include "hub/sha256.h"
 
 #include <gtest/gtest.h>
 
-namespace rapt {
+namespace rapt::hub {
 namespace {
 
 std::string sha256_of(const std::string& text, std::size_t part) {
@@ -26,4 +26,4 @@ TEST(Sha256, GivesTheStandardsValues) {
 }
 
 }  // namespace
-}  // namespace rapt
+}  // namespace rapt::hub
