@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+
 #include "autograd/gradient_check.h"
 
 namespace rapt {
@@ -143,6 +146,22 @@ TEST(Gradients, Embedding) {
                              .dropout = dropout});
     });
   }
+}
+
+TEST(Embedding, LooksUpTheRowsThatItsSourceGives) {
+  const std::vector<std::int32_t> ids{3, 1, 3, 0};
+  const auto table = std::make_shared<Weight>(Shape{5, 2}, DType::f32);
+  const auto row = [](std::span<const std::int32_t> rows) {
+    Tensor result = Tensor::empty({std::ssize(rows), 2}, DType::f32);
+    for (std::size_t i = 0; i < 2 * rows.size(); ++i)
+      result.write<float>()[i] = static_cast<float>(10 * rows[i / 2]) + static_cast<float>(i % 2);
+    return result;
+  };
+  table->set_source([]() -> Tensor { fail("the whole table was read"); }, row);
+  Context ctx;
+  const Var y = ops::embedding(ctx, ids, table, {.scale = 2});
+  const std::vector<float> expected{60, 62, 20, 22, 60, 62, 0, 2};
+  EXPECT_TRUE(std::ranges::equal(y.value().values<float>(), expected));
 }
 
 TEST(Gradients, AttentionOverFusedProjections) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "families/checkpoint.h"
+#include "formats/gguf_bytes.h"
 #include "formats/scratch.h"
 
 namespace rapt {
@@ -56,6 +57,15 @@ TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
   }
 }
 
+TEST_P(GgufModelOf, IsTheSameModelWhereItStaysInTheFile) {
+  const fs::path file = data / "gguf" / (GetParam().name + ".gguf");
+  Context ctx;
+  const Tensor expected = load_model(file)->logits(ctx, two_texts());
+  const Tensor found = map_model(file)->logits(ctx, two_texts());
+  ASSERT_EQ(found.shape(), expected.shape());
+  EXPECT_TRUE(std::ranges::equal(found.values<float>(), expected.values<float>()));
+}
+
 TEST_P(GgufModelOf, IsWrittenAsTheSameDirectory) {
   const auto& [name, changes] = GetParam();
   copy_model(name, changes, scratch_ / "model");
@@ -83,6 +93,36 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+TEST(GgufTensors, BlocksAreUnpackedWhenTheyAreRead) {
+  constexpr std::uint32_t q8_0 = 8;
+  constexpr std::int64_t vocab = 3;
+  constexpr std::int64_t width = 32;
+  GgufBytes bytes{.keys = {gguf_string("general.architecture", "llama"), gguf_u32("llama.block_count", 1),
+                           gguf_u32("llama.embedding_length", width), gguf_u32("llama.attention.head_count", 1)},
+                  .infos = {gguf_info("token_embd.weight", {width, vocab}, q8_0, 0)}};
+  std::string text = bytes.text();
+  for (std::int64_t row = 0; row < vocab; ++row) {
+    text += raw(std::uint16_t{0x3c00});  // the scale: 1 in f16
+    for (std::int64_t i = 0; i < width; ++i) text += static_cast<char>(10 * row + i - 16);
+  }
+  text.resize((text.size() + 31) / 32 * 32, '\0');
+  Scratch scratch;
+  put(scratch / "model.gguf", text);
+  const CheckpointTensors tensors = gguf_tensors(std::make_shared<const Gguf>(read_gguf(scratch / "model.gguf")));
+  const CheckpointTensor& table = tensors.at("model.embed_tokens.weight");
+  EXPECT_EQ(table.shape, (Shape{vocab, width}));
+  // The second time, pages come from the file again.
+  for (int time = 0; time < 2; ++time) {
+    const Tensor whole = table.read();
+    const Tensor some = table.read_rows(std::vector{2, 0});
+    for (std::int64_t i = 0; i < width; ++i) {
+      EXPECT_EQ(whole.data<float>()[width + i], static_cast<float>(10 + i - 16));
+      EXPECT_EQ(some.data<float>()[i], static_cast<float>(20 + i - 16));
+      EXPECT_EQ(some.data<float>()[width + i], static_cast<float>(i - 16));
+    }
+  }
+}
 
 class GgufFileWith : public testing::Test {
  protected:

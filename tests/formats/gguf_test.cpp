@@ -55,6 +55,31 @@ TEST(GgufFile, UnpacksEveryTypeAsTheReferenceDoes) {
   }
 }
 
+TEST(GgufFile, UnpacksSomeRowsAsItUnpacksAll) {
+  const Gguf blocks = read_gguf(data / "blocks.gguf");
+  for (const auto& [name, stored] : blocks.tensors()) {
+    // The same numbers as rows of one block each.
+    const auto width = static_cast<std::int64_t>(stored.type->elements);
+    const std::int64_t count = stored.shape.count() / width;
+    ASSERT_GE(count, 2) << name;
+    std::string text = GgufBytes{.infos = {gguf_info("a", {width, count}, stored.type->id, 0)}}.text();
+    text.append(reinterpret_cast<const char*>(stored.bytes.data()), stored.bytes.size());
+    text.resize((text.size() + 31) / 32 * 32, '\0');
+    const Gguf file = open(text);
+    const Tensor whole = file.unpack("a");
+    const std::vector<std::int32_t> rows{static_cast<std::int32_t>(count - 1), 0, 1};
+    const Tensor some = file.unpack_rows("a", rows);
+    ASSERT_EQ(some.shape(), (Shape{3, width})) << name;
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const std::int64_t row = rows[static_cast<std::size_t>(i)];
+      EXPECT_TRUE(same_floats(some.rows(i, i + 1).values<float>(), whole.rows(row, row + 1).values<float>())) << name;
+    }
+    for (const auto outside : {std::int32_t{-1}, static_cast<std::int32_t>(count)}) {
+      EXPECT_TRUE(refuses([&] { file.unpack_rows("a", std::vector{outside}); }, "has no row"));
+    }
+  }
+}
+
 TEST(GgufFile, PlainTypesLieInTheFileAndKeepItAlive) {
   for (const auto& [name, dtype] : {std::pair{"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}}) {
     const Tensor tensor = read_gguf(data / "blocks.gguf").load(name);
