@@ -158,7 +158,7 @@ def loss_of_transformers(model, ids, context, stride):
 
 def compare_perplexities(options, tokenizer, model):
     data = (gzip.open if options.text.suffix == ".gz" else open)(options.text, "rb").read(options.bytes)
-    text = data.decode(errors="ignore")  # the last character may be cut
+    text = data[: data.rfind(b"\n") + 1].decode()  # rapt reads whole lines: it ends the last one
     with tempfile.NamedTemporaryFile("w", suffix=".txt", newline="") as file:
         file.write(text)
         file.flush()
