@@ -33,7 +33,10 @@ CLI::Option* add_model_option(CLI::App& command, std::string& path) {
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   static const std::map<std::string, Precision> precisions{{"f32", Precision::f32}, {"bf16", Precision::bf16}};
   command.add_option("--threads", options.threads, "0: as many as the process may use")->check(CLI::Range(0, 1024));
-  command.add_option("--precision", options.precision, "of activations and products: f32 (default) or bf16")
+  command
+      .add_option("--precision", options.precision,
+                  fmt::format("of activations and products: f32 or bf16 (default: {})",
+                              options.precision == Precision::f32 ? "f32" : "bf16"))
       ->transform(CLI::CheckedTransformer(precisions).description("f32|bf16"));
 }
 
