@@ -81,9 +81,12 @@ bool wait_until(Condition condition) {
   return false;
 }
 
-std::int64_t newest_step(const std::filesystem::path& output) {
+/// 0 if there is none, or none could be read: a run that goes on removes old ones while they are being looked at.
+std::int64_t newest_step(const std::filesystem::path& output) try {
   const auto newest = find_newest_checkpoint(output);
   return newest ? newest->stored.state.step : 0;
+} catch (const Error&) {
+  return 0;
 }
 
 const Settings endless{{"steps", "1000000"}, {"validate-every", "0"}, {"save-every", "5"}, {"average", "2"}};
