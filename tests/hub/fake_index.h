@@ -17,8 +17,8 @@
 
 #include "core/error.h"
 #include "formats/scratch.h"
-#include "hub/sha256.h"
 #include "hub/catalog.h"
+#include "hub/sha256.h"
 
 namespace rapt::hub {
 
