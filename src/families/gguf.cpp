@@ -354,7 +354,7 @@ CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file) {
             "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape.text(),
             architecture.name);
     const bool pairs = architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"));
-    require(!pairs || (stored.shape.rank() > 0 && stored.shape[0] % d_head == 0),
+    require(!pairs || (d_head > 0 && stored.shape.rank() > 0 && stored.shape[0] % d_head == 0),
             "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file->file(),
             printable(name), stored.shape.text(), d_head);
     const double offset = stem.ends_with("_norm") ? architecture.norm_offset : 0;
