@@ -9,6 +9,7 @@
 #include "attention/call.h"
 #include "attention/check.h"
 #include "attention/items.h"
+#include "attention/linear.h"
 #include "attention/statistics.h"
 #include "core/aligned_memory.h"
 
@@ -80,6 +81,7 @@ void backward_of_long(const Kernels& kernels, const Items& make, const Call& cal
 void forward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
              int threads) {
   check_forward(problem, inputs, outputs);
+  if (problem.linear != nullptr) return linear::forward(kernels, problem, inputs, outputs, threads);
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.out = operand(outputs.out);
@@ -103,6 +105,7 @@ void forward(const Kernels& kernels, const Problem& problem, const Inputs& input
 void backward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
               const Rows& d_out, const Gradients& gradients, int threads) {
   check_backward(problem, inputs, outputs, d_out, gradients);
+  if (problem.linear != nullptr) return linear::backward(kernels, problem, inputs, d_out, gradients, threads);
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   TermGradients term_gradients(problem, gradients, inputs.q.dtype, call.added);
@@ -138,19 +141,14 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
 void weights(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const void* log_sum_exp,
              int sequence, int head, std::span<float> weights, int threads) {
   check_weights(problem, inputs, log_sum_exp, sequence, head, weights.size());
+  if (problem.linear != nullptr) {
+    return linear::weights(kernels, problem, inputs, log_sum_exp, sequence, head, weights, threads);
+  }
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.log_sum_exp = const_cast<void*>(log_sum_exp);
-  const Items make(kernels, problem, inputs.q.dtype, threads);
-  std::vector<Item> items;
-  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
-  constexpr std::int32_t queries = 64;
-  for (std::int32_t first = 0; first < s.query_count; first += queries) {
-    Item item = make.of_head(static_cast<std::size_t>(sequence), head, first, std::min(queries, s.query_count - first));
-    item.partial = weights.data() + std::int64_t{first} * s.key_count;
-    items.push_back(item);
-  }
-  make.run(kernels.weights, call, items);
+  write_weights(kernels.weights, Items(kernels, problem, inputs.q.dtype, threads), call, sequence, head,
+                weights.data());
 }
 
 void forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, int threads) {
@@ -180,13 +178,14 @@ std::string shortened(std::string text) {
 std::string explain(const Problem& problem, DType dtype) {
   check_problem(problem);
   const Kernels& kernels = kernels_for(kernels::isa());
+  std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
+                                 kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
+                                 problem.d_value, shortened(problem.visibility.text()));
+  if (problem.linear != nullptr) return text + linear::explain(problem);
   const Terms terms(problem, dtype);
   const Items make(kernels, problem, dtype, 1);
   std::size_t few = 0;
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) few += make.few(i);
-  std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
-                                 kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
-                                 problem.d_value, shortened(problem.visibility.text()));
   const bool pairs = dtype == DType::bf16 && kernels::isa() == kernels::Isa::avx512;
   if (dtype == DType::bf16)
     text += pairs ? "; products of bf16 pairs" : "; bf16 widened to f32, for want of bf16 products";

@@ -8,6 +8,10 @@
 
 namespace rapt::attention {
 
+namespace linear {
+struct Call;
+}
+
 /// Keys of a tile of scores. They begin at multiples of it, so that what a row gives depends on its own keys only.
 constexpr std::int32_t tile_keys = 128;
 
@@ -101,6 +105,8 @@ struct Call {
   RowStatistics rows;
   float* key_mass = nullptr;  ///< [key rows, heads]
   std::int32_t bins = 0;      ///< of the pooled map
+  /// Of a linear form: what its kernels read besides log_sum_exp and what is asked.
+  const linear::Call* linear = nullptr;
 };
 
 /// Computes items one after the other. An item writes nothing but its own results and uses nothing of its neighbours',

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/kernel.h"
+#include "attention/linear_kernel.h"
 #include "kernels/dispatch.h"
 #include "rapt/attention.h"
 
@@ -11,6 +12,7 @@ namespace rapt::attention {
 struct Kernels {
   Kernel *forward, *decode, *merge, *delta, *backward, *add_shares, *weights, *tile_statistics;
   int group_rows;  ///< attention rows of a tile in f32; half as many in f64
+  const linear::Kernels& linear;
 };
 
 /// The processor must have the instruction set.

@@ -145,6 +145,7 @@ struct Buffers {
   S* raw_queries = nullptr;     ///< favor: [queries, d_key]
   S* queries = nullptr;         ///< [queries, width]: features for the keys of the chunk
   S* queries_before = nullptr;  ///< [queries, width]: for the state before the chunk
+  S* query_tops = nullptr;      ///< favor: [queries], what exponents of the features are relative to
   S* scores = nullptr;          ///< [queries, keys]
   S* sums = nullptr;            ///< [queries, d_value]
   S* denominators = nullptr;    ///< [queries]
@@ -162,7 +163,7 @@ struct Buffers {
       raw_keys_t = carver.take<S>(call.d_key * ld_chunk);
       raw_queries = carver.take<S>(rows * ld_key);
       for (S** p : {&top, &from_before, &from_chunk, &top_after}) *p = carver.take<S>(padded(call.width));
-      half_squares = carver.take<S>(rows);
+      for (S** p : {&half_squares, &query_tops}) *p = carver.take<S>(rows);
     }
     keys = carver.take<S>(rows * ld_width);
     keys_t = carver.take<S>(call.width * ld_chunk);
@@ -401,6 +402,7 @@ RAPT_INLINE void exponentiate_queries(const Call& call, const Chunk& chunk, Buff
     });
     const S highest = maximum(top);
     const S shift = highest == -infinity<S> ? S(0) : highest;
+    b.query_tops[i] = shift;
     each_vector<S>(call.width, [&](long f) {
       const Vector<S> phi = exponential(load(row + f) - shift);
       store(phi * load(b.from_chunk + f), row + f);
@@ -484,11 +486,36 @@ RAPT_INLINE void add_to_sums(const Call& call, const Chunk& chunk, const Buffers
                       .accumulate = accumulate});
 }
 
-/// From sums of weights to factors; a sum of 0 (or too small to divide by) gives 0.
+// Denominators.
+
+/// The least sum of weights that can be divided by; what is less counts as 0.
+template <typename S>
+constexpr S least_denominator = sizeof(S) == 4 ? static_cast<S>(0x1p-126) : static_cast<S>(0x1p-1022);
+
+/// From sums of weights to factors; a sum of 0 gives 0.
 template <typename S>
 RAPT_INLINE void invert(S* denominators, long count) {
-  const S smallest = sizeof(S) == 4 ? static_cast<S>(0x1p-126) : static_cast<S>(0x1p-1022);
-  for (long i = 0; i < count; ++i) denominators[i] = denominators[i] < smallest ? S(0) : 1 / denominators[i];
+  for (long i = 0; i < count; ++i) {
+    denominators[i] = denominators[i] < least_denominator<S> ? S(0) : 1 / denominators[i];
+  }
+}
+
+/// The place of a number of query `query` of head `head` of the item in [query tokens, heads].
+RAPT_INLINE long row_index(const Call& call, const Item& item, long query, long head) {
+  return (item.query_begin + query) * call.heads + item.head + head;
+}
+
+/// The logarithm that products of a query's features lack: that of favor's query is without |q|^2 / 2 and relative to
+/// `top`.
+template <typename S>
+RAPT_INLINE double missing_log(const Call& call, const S* raw_query, S top) {
+  return static_cast<double>(top) - static_cast<double>(dot(raw_query, raw_query, call.d_key)) / 2;
+}
+
+template <typename S>
+RAPT_INLINE S log_of(S denominator, double missing) {
+  if (denominator < least_denominator<S>) return -infinity<S>;
+  return static_cast<S>(__builtin_log(static_cast<double>(denominator)) + missing);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ struct Memory {
   S* out;      ///< [d_value]
   S* factors;  ///< favor: [width], what is left of the state
   S* exponents;
+  S* query_top;  ///< favor: what exponents of the query are relative to
 
   Memory(Carver& carver, const Call& call)
       : raw(carver.take<S>(padded(call.d_key))),
@@ -36,7 +37,8 @@ struct Memory {
         value(carver.take<S>(padded(call.d_value))),
         out(carver.take<S>(padded(call.d_value))),
         factors(carver.take<S>(padded(call.width))),
-        exponents(carver.take<S>(padded(call.width))) {}
+        exponents(carver.take<S>(padded(call.width))),
+        query_top(carver.take<S>(1)) {}
 };
 
 /// One sequence and key-value head at work.
@@ -219,6 +221,7 @@ void load_query(const Work<S>& w, std::int32_t query, long head, const Rows<S>& 
   });
   const S maximum_of_row = maximum(highest);
   const S shift = maximum_of_row == -infinity<S> ? S(0) : maximum_of_row;
+  *w.m.query_top = shift;
   each_vector<S>(w.call.width, [&](long f) { store(exponential(load(w.m.query + f) - shift), w.m.query + f); });
 }
 
@@ -227,6 +230,10 @@ void store_out(const Work<S>& w, std::int32_t query, long head, const Rows<S>& s
   S denominator = 1;
   if (w.call.normalised) {
     denominator = dot_unpadded(w.m.query, state.norm, w.call.width);
+    if (w.call.log_sum_exp != nullptr) {
+      const double missing = w.call.map == Map::favor ? missing_log(w.call, w.m.raw, *w.m.query_top) : 0;
+      static_cast<S*>(w.call.log_sum_exp)[row_index(w.call, w.item, query, head)] = log_of(denominator, missing);
+    }
     invert(&denominator, 1);
   }
   const Chunk at{0, 0, query, 1, 0};

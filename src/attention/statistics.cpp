@@ -97,6 +97,18 @@ void collect_statistics(const Kernels& kernels, const Items& make, const Call& c
   if (!ask.rows.empty()) collect_rows(kernels, make, call, ask);
 }
 
+void write_weights(Kernel* kernel, const Items& make, const Call& call, int sequence, int head, float* weights) {
+  std::vector<Item> items;
+  const Span& s = make.problem().sequences[static_cast<std::size_t>(sequence)];
+  constexpr std::int32_t queries = 64;
+  for (std::int32_t first = 0; first < s.query_count; first += queries) {
+    Item item = make.of_head(static_cast<std::size_t>(sequence), head, first, std::min(queries, s.query_count - first));
+    item.partial = weights + std::int64_t{first} * s.key_count;
+    items.push_back(item);
+  }
+  make.run(kernel, call, items);
+}
+
 std::size_t sequence_of_row(const Problem& problem, std::int32_t row) {
   const auto found = std::ranges::find_if(
       problem.sequences, [row](const Span& s) { return row >= s.query_begin && row - s.query_begin < s.query_count; });

@@ -11,6 +11,9 @@ RowStatistics row_statistics(const Statistics* ask);
 /// key_mass, pooled maps and whole rows, given the log-sum-exp of the forward pass in `call`.
 void collect_statistics(const Kernels& kernels, const Items& make, const Call& call, const Statistics& ask);
 
+/// All weights of one sequence and head, [query_count, key_count], given the log-sum-exp in `call`.
+void write_weights(Kernel* kernel, const Items& make, const Call& call, int sequence, int head, float* weights);
+
 /// The sequence that query row `row` belongs to; how many there are, if none.
 std::size_t sequence_of_row(const Problem& problem, std::int32_t row);
 
