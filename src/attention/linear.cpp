@@ -9,7 +9,6 @@
 #include "attention/check.h"
 #include "attention/linear_pass.h"
 #include "attention/statistics.h"
-#include "core/aligned_memory.h"
 
 namespace rapt::attention::linear {
 namespace {
@@ -104,6 +103,25 @@ attention::Call call_of_weights(const Call& call) {
   return {.dtype = call.dtype, .heads = call.heads, .log_sum_exp = call.log_sum_exp, .linear = &call};
 }
 
+/// The statistics, given the log-sum-exp in `linear`.
+void collect_all(const Kernels& kernels, const Items& make, const Call& linear, const Statistics& ask) {
+  attention::Call call = call_of_weights(linear);
+  call.rows = row_statistics(&ask);
+  if (call.rows.any) {
+    std::vector<Item> items;
+    for (std::size_t i = 0; i < make.problem().sequences.size(); ++i) {
+      const std::int32_t count = make.problem().sequences[i].query_count;
+      for (int head = 0; head < make.problem().heads; ++head) {
+        for (std::int32_t first = 0; first < count; first += chunk_tokens) {
+          items.push_back(make.of_head(i, head, first, std::min(chunk_tokens, count - first)));
+        }
+      }
+    }
+    make.run(kernels.row_statistics, call, items);
+  }
+  collect_statistics(kernels.of_weights, make, call, ask);
+}
+
 }  // namespace
 
 void forward(const attention::Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
@@ -111,9 +129,16 @@ void forward(const attention::Kernels& kernels, const Problem& problem, const In
   PreparedCall p(kernels.linear, problem, inputs, threads);
   p.call.out = operand(outputs.out);
   p.call.log_sum_exp = outputs.log_sum_exp;
+  const Statistics* const ask = outputs.statistics;
+  AlignedMemory sums;
+  if (ask != nullptr && ask->of_rows() && outputs.log_sum_exp == nullptr) {
+    sums = memory_of_rows(problem, inputs.q.dtype);
+    p.call.log_sum_exp = sums.get();
+  }
   const Items make(kernels, problem, inputs.q.dtype, threads);
   run(p, jobs_of(make, inputs.q.dtype, inputs.states, outputs.states, problem.linear->path),
       [&](const Job& job, bool split) { forward_job(p, job, split); });
+  if (ask != nullptr) collect_all(kernels.linear, make, p.call, *ask);
 }
 
 void backward(const attention::Kernels& kernels, const Problem& problem, const Inputs& inputs, const Rows& d_out,
@@ -141,8 +166,8 @@ void weights(const attention::Kernels& kernels, const Problem& problem, const In
              int sequence, int head, std::span<float> weights, int threads) {
   PreparedCall p(kernels.linear, problem, inputs, threads);
   p.call.log_sum_exp = const_cast<void*>(log_sum_exp);
-  write_weights(kernels.linear.weights, Items(kernels, problem, inputs.q.dtype, threads), call_of_weights(p.call),
-                sequence, head, weights.data());
+  write_weights(kernels.linear.of_weights.weights, Items(kernels, problem, inputs.q.dtype, threads),
+                call_of_weights(p.call), sequence, head, weights.data());
 }
 
 std::string explain(const Problem& problem) {

@@ -105,8 +105,10 @@ struct Kernels {
   /// A whole item token by token; `state` is in the caller's layout and updated in place.
   void (*recurrent)(const Call& call, const Item& item, void* state, void* memory);
 
-  /// Like those of softmax, of items with one head; attention::Call::linear says the rest.
-  Kernel* weights;
+  /// Like those of softmax, for items with one head; attention::Call::linear says the rest. row_statistics writes what
+  /// is asked about the rows of an item.
+  WeightKernels of_weights;
+  Kernel* row_statistics;
 };
 
 }  // namespace rapt::attention::linear

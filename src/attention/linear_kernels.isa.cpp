@@ -40,6 +40,7 @@ const Kernels kernels{.measure = measure,
                       .advance_backward = advance_backward,
                       .finish_backward = finish_backward,
                       .recurrent = recurrent,
-                      .weights = weights_items};
+                      .of_weights = {weights_items, tile_statistics_items},
+                      .row_statistics = row_statistics_items};
 
 }  // namespace rapt::attention::linear::RAPT_ISA
