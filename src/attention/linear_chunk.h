@@ -342,12 +342,9 @@ RAPT_INLINE void load_favor_keys(const Call& call, const Item& item, const Chunk
     const S* row = b.raw_keys + j * b.ld_key;
     b.half_squares[j] = dot(row, row, call.d_key) / 2;
   }
-  multiply(Product<S>{.a = static_cast<const S*>(call.directions),
-                      .lda = call.directions_stride,
-                      .b = b.raw_keys_t,
-                      .ldb = b.ld_chunk,
-                      .c = b.keys_t,
-                      .ldc = b.ld_chunk,
+  multiply(Product<S>{.a = {static_cast<const S*>(call.directions), call.directions_stride},
+                      .b = {b.raw_keys_t, b.ld_chunk},
+                      .c = {b.keys_t, b.ld_chunk},
                       .rows = call.width,
                       .depth = call.d_key,
                       .columns = chunk.keys});
@@ -411,6 +408,17 @@ RAPT_INLINE void exponentiate_queries(const Call& call, const Chunk& chunk, Buff
   }
 }
 
+/// Projections of rows [rows, d_key] on the directions of favor: [rows, width].
+template <typename S>
+RAPT_INLINE void project(const Call& call, Matrix<const S> x, long rows, Matrix<S> result) {
+  multiply(Product<S>{.a = x,
+                      .b = {static_cast<const S*>(call.directions_t), call.directions_t_stride},
+                      .c = result,
+                      .rows = rows,
+                      .depth = call.d_key,
+                      .columns = call.width});
+}
+
 /// queries and queries_before of head `head` of the item; combine_tops comes before.
 template <typename S>
 RAPT_INLINE void load_queries(const Call& call, const Item& item, const Chunk& chunk, long head, Buffers<S>& b) {
@@ -418,15 +426,7 @@ RAPT_INLINE void load_queries(const Call& call, const Item& item, const Chunk& c
   const S scale = static_cast<S>(call.query_scale);
   if (call.map == Map::favor) {
     load_rows(source, chunk.queries, call.d_key, scale, b.raw_queries, b.ld_key);
-    multiply(Product<S>{.a = b.raw_queries,
-                        .lda = b.ld_key,
-                        .b = static_cast<const S*>(call.directions_t),
-                        .ldb = call.directions_t_stride,
-                        .c = b.queries,
-                        .ldc = b.ld_width,
-                        .rows = chunk.queries,
-                        .depth = call.d_key,
-                        .columns = call.width});
+    project<S>(call, {b.raw_queries, b.ld_key}, chunk.queries, {b.queries, b.ld_width});
     exponentiate_queries(call, chunk, b);
     return;
   }
@@ -439,32 +439,33 @@ RAPT_INLINE void load_queries(const Call& call, const Item& item, const Chunk& c
   }
 }
 
-/// Products of the queries with the keys of the chunk, from the diagonal down.
+/// result [rows, keys] = x phi(K)^T for rows x of features, of which row i stands at key diagonal + i of the chunk;
+/// from the diagonal down.
 template <typename S>
-RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buffers<S>& b) {
-  multiply(Product<S>{.a = b.queries,
-                      .lda = b.ld_width,
-                      .b = b.keys_t,
-                      .ldb = b.ld_chunk,
-                      .c = b.scores,
-                      .ldc = b.ld_chunk,
-                      .rows = chunk.queries,
+RAPT_INLINE void multiply_by_keys(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long rows,
+                                  long diagonal, S* result) {
+  multiply(Product<S>{.a = {x, b.ld_width},
+                      .b = {b.keys_t, b.ld_chunk},
+                      .c = {result, b.ld_chunk},
+                      .rows = rows,
                       .depth = call.width,
                       .columns = chunk.keys,
                       .shape = Shape::lower_result,
-                      .diagonal = chunk.diagonal});
+                      .diagonal = diagonal});
+}
+/// Products of the queries with the keys of the chunk.
+template <typename S>
+RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buffers<S>& b) {
+  multiply_by_keys(call, chunk, b, b.queries, chunk.queries, chunk.diagonal, b.scores);
 }
 
 /// result [rows, columns] (+)= x times columns of a state, for rows x of features.
 template <typename S>
 RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, long rows, const S* sums, long columns,
                            S* result, bool accumulate = false) {
-  multiply(Product<S>{.a = x,
-                      .lda = b.ld_width,
-                      .b = sums,
-                      .ldb = b.ld_value,
-                      .c = result,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {x, b.ld_width},
+                      .b = {sums, b.ld_value},
+                      .c = {result, b.ld_value},
                       .rows = rows,
                       .depth = call.width,
                       .columns = columns,
@@ -474,12 +475,9 @@ RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, lo
 template <typename S>
 RAPT_INLINE void add_to_sums(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long columns,
                              S* sums, bool accumulate) {
-  multiply(Product<S>{.a = b.keys_t,
-                      .lda = b.ld_chunk,
-                      .b = x,
-                      .ldb = b.ld_value,
-                      .c = sums,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {b.keys_t, b.ld_chunk},
+                      .b = {x, b.ld_value},
+                      .c = {sums, b.ld_value},
                       .rows = call.width,
                       .depth = chunk.keys,
                       .columns = columns,

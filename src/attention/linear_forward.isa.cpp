@@ -124,12 +124,9 @@ void read_chunk(const Call& call, const Item& item, const Chunk& chunk, const Bu
     });
     if (call.normalised) b.denominators[i] = sum(total);
   }
-  multiply(Product<S>{.a = b.scores,
-                      .lda = b.ld_chunk,
-                      .b = call.delta ? b.news : b.values,
-                      .ldb = b.ld_value,
-                      .c = b.sums,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {b.scores, b.ld_chunk},
+                      .b = {call.delta ? b.news : b.values, b.ld_value},
+                      .c = {b.sums, b.ld_value},
                       .rows = chunk.queries,
                       .depth = chunk.keys,
                       .columns = call.d_value,

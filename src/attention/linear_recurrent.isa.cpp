@@ -145,23 +145,15 @@ RAPT_INLINE S dot_unpadded(const S* padded_row, const S* row, long count) {
 // Keys and queries.
 
 template <typename S>
-void project(const Work<S>& w, const Stored& source, double scale, S* result) {
+void load_projection(const Work<S>& w, const Stored& source, double scale, S* result) {
   load_rows(source, 1, w.call.d_key, static_cast<S>(scale), w.m.raw, 0);
-  multiply(Product<S>{.a = w.m.raw,
-                      .lda = 0,
-                      .b = static_cast<const S*>(w.call.directions_t),
-                      .ldb = w.call.directions_t_stride,
-                      .c = result,
-                      .ldc = 0,
-                      .rows = 1,
-                      .depth = w.call.d_key,
-                      .columns = w.call.width});
+  project<S>(w.call, {w.m.raw, 0}, 1, {result, 0});
 }
 
 /// The features of a key of favor relative to maxima that count it in, and what is left of the state under them.
 template <typename S>
 void load_favor_key(const Work<S>& w, const Stored& source, const Rows<S>& state) {
-  project(w, source, w.call.key_scale, w.m.exponents);
+  load_projection(w, source, w.call.key_scale, w.m.exponents);
   const S half_square = dot(w.m.raw, w.m.raw, w.call.d_key) / 2;
   const Vector<S> none = minus_infinity<S>();
   each_vector<S>(w.call.width, [&](long f) {
@@ -208,7 +200,7 @@ void load_query(const Work<S>& w, std::int32_t query, long head, const Rows<S>& 
     if (w.call.map != Map::none) map_rows(w.call.map, w.m.query, 0, 1, w.call.width);
     return;
   }
-  project(w, source, w.call.query_scale, w.m.query);
+  load_projection(w, source, w.call.query_scale, w.m.query);
   const Vector<S> none = minus_infinity<S>();
   Vector<S> highest = none;
   each_vector<S>(w.call.width, [&](long f) {
