@@ -95,7 +95,9 @@ void expect_near(const Asked& asked, const Example& e, double error, Weights wei
         ASSERT_NEAR(asked.same[at], weight(position), error);
         std::vector<std::int32_t> order(p.size());
         std::iota(order.begin(), order.end(), 0);
-        std::ranges::stable_sort(order, [&](auto a, auto b) { return weight(a) > weight(b); });
+        const auto heaviest = order.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(top, order.size()));
+        std::partial_sort(order.begin(), heaviest, order.end(),
+                          [&](auto a, auto b) { return weight(a) != weight(b) ? weight(a) > weight(b) : a < b; });
         const bool empty = order.empty() || weight(order[0]) == 0;
         if (empty) {
           ASSERT_EQ(asked.maximum_key[at], -1);

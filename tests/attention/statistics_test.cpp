@@ -158,18 +158,20 @@ Asked ask_backward(Trial<T>& run, int threads) {
 }
 
 template <typename T>
-void expect_backward_says_the_same(const Example& e) {
-  for (const kernels::Isa isa : instruction_sets()) {
-    SCOPED_TRACE(name_of(isa));
-    Trial<T> run(e, isa);
-    const Asked expected = ask(run, 2);
-    const Asked found = ask_backward(run, 2);
-    for (std::size_t i = 0; i < found.key_mass.size(); ++i) {
-      ASSERT_NEAR(found.key_mass[i], expected.key_mass[i], 1e-5 * std::max(1.0f, expected.key_mass[i]));
-    }
-    for (std::size_t i = 0; i < found.pooled.size(); ++i) {
-      ASSERT_NEAR(found.pooled[i], expected.pooled[i], 1e-5 * std::max(1.0f, expected.pooled[i]));
-    }
+void expect_backward_says_the_same(const Example& e, kernels::Isa isa) {
+  SCOPED_TRACE(name_of(isa));
+  Trial<T> run(e, isa);
+  Asked expected(e);
+  const Statistics request{.key_mass = expected.key_mass.data(), .bins = bins, .pooled = expected.pooled.data()};
+  Outputs outputs = run.outputs();
+  outputs.statistics = &request;
+  forward(run.kernels, run.problem(), run.inputs(), outputs, 2);
+  const Asked found = ask_backward(run, 2);
+  for (std::size_t i = 0; i < found.key_mass.size(); ++i) {
+    ASSERT_NEAR(found.key_mass[i], expected.key_mass[i], 1e-5 * std::max(1.0f, expected.key_mass[i]));
+  }
+  for (std::size_t i = 0; i < found.pooled.size(); ++i) {
+    ASSERT_NEAR(found.pooled[i], expected.pooled[i], 1e-5 * std::max(1.0f, expected.pooled[i]));
   }
 }
 
@@ -182,9 +184,9 @@ TEST(AttentionStatistics, TheBackwardPassSaysWhatKeysReceived) {
   all.push_back(example_of({{90, 300}}, 4, 2, Visibility::causal()));
   all.back().dropout = {.probability = 0.3f, .key = {1, 2}};
   for (const Example& e : all) {
-    expect_backward_says_the_same<double>(e);
-    expect_backward_says_the_same<float>(e);
-    expect_backward_says_the_same<bf16>(e);
+    for (const kernels::Isa isa : instruction_sets()) expect_backward_says_the_same<float>(e, isa);
+    expect_backward_says_the_same<double>(e, kernels::isa());
+    expect_backward_says_the_same<bf16>(e, kernels::isa());
   }
 }
 
