@@ -1,5 +1,6 @@
 /// Scaled dot-product attention on ragged batches ("Attention Is All You Need", 3.2.1): exact, differentiable in every
-/// input, with any pattern of visibility, and able to say what it attended to. docs/attention.md is its guide.
+/// input, with any pattern of visibility, and able to say what it attended to; and linear attention
+/// (rapt/linear_form.h) by the same calls. docs/attention.md is its guide.
 ///
 /// Everything here works on memory of the caller, throws rapt::Error for arguments that do not fit together before any
 /// result is written, and gives the same bits for any number of threads and for a sequence alone or in a batch.
@@ -14,6 +15,8 @@
 #include "rapt/visibility.h"
 
 namespace rapt::attention {
+
+struct LinearForm;
 
 /// Rows of one operand: element (token, head, i) lies at data[token * stride + head * d + i].  f32, bf16 or f64. Below,
 /// S is float for f32 and bf16 and double for f64: the type that sums are accumulated in.
@@ -61,6 +64,8 @@ struct Problem {
   double scale = 1;     ///< 1/sqrt(d_key) in the paper
   double soft_cap = 0;  ///< 0: none (Gemma 2)
   Visibility visibility = {};
+  /// In place of softmax (rapt/linear_form.h); null: softmax. What follows goes with softmax only.
+  const LinearForm* linear = nullptr;
   Bias bias = {};
   RelativeBias relative = {};
   /// [heads] of type S, or null: adds -slope * |distance from the query's position, aligned at the end| (Press et al.,
@@ -77,10 +82,18 @@ struct Inputs {
   Rows q;  ///< [., heads, d_key]
   Rows k;  ///< [., kv_heads, d_key]
   Rows v;  ///< [., kv_heads, d_value]
+  /// What sequences have seen before the keys of the call, for linear forms: [sequences, state_size(problem)] of type
+  /// S, where zeros have seen nothing; null: nothing was seen. The keys of the call follow those of the state, and
+  /// causal queries must not outnumber them.
+  const void* states = nullptr;
 };
 
 /// What a call is asked to say about the weights it computes (before dropout). Everything is optional: what is null or
 /// 0 is not computed and costs nothing. Memory grows with tokens, never with their square.
+///
+/// Of linear forms: those that are normalised say everything, scores being log phi(q).phi(k), by a pass over all pairs
+/// whose time grows with the square of the length; a key of weight 0 counts as not visible. Retention gives row_weights
+/// alone, gated_delta nothing. Keys that lie in a state are known no more, so there are no statistics then.
 struct Statistics {
   // Of each row (query token, head), indexed like log_sum_exp; of the pass that computes the output. Rows that see
   // nothing have maximum -inf, key -1, and 0 for the rest.
@@ -122,12 +135,16 @@ struct Statistics {
 struct Outputs {
   /// [., heads, d_value]: out[token, h, :] = sum_j softmax_j(score_j) v_j; a query that sees no key gives zeros.
   Rows out;
-  /// [., heads] of type S, indexed like q's tokens, or null; -inf where nothing is seen.
+  /// [., heads] of type S, indexed like q's tokens, or null; -inf where nothing is seen. Of linear forms that are
+  /// normalised, the log of the denominator (-inf where it is 0); the others have none.
   void* log_sum_exp = nullptr;
   const Statistics* statistics = nullptr;  ///< written by forward()
+  /// What the sequences have seen after the call, laid out like Inputs::states, which it may be; null: not wanted.
+  void* states = nullptr;
 };
 
-/// out, log_sum_exp and statistics from q, k and v. key_mass, pooled and row_weights need a place for log_sum_exp.
+/// out, log_sum_exp, statistics and states from q, k and v. key_mass, pooled and row_weights need a place for
+/// log_sum_exp (but not row_weights of retention).
 void forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, int threads = 0);
 
 /// Where gradients go. dq, dk and dv are overwritten in the rows that the sequences name; the others, each of type S
@@ -140,17 +157,31 @@ struct Gradients {
   void* sinks = nullptr;         ///< [heads]
   void* scale = nullptr;         ///< one number
   void* soft_cap = nullptr;      ///< one number
-  /// Not a gradient, but for nothing here: what Statistics::key_mass says, without its own pass.
+  Rows alpha = {};               ///< with `beta`, of gated_delta; data null: not wanted. Overwritten like dk
+  Rows beta = {};
+  void* decays = nullptr;  ///< [heads]: of retention
+  /// Not gradients, but nearly for nothing here: what Statistics::key_mass and Statistics::pooled say, without their
+  /// own pass. Of softmax only: the backward pass of linear forms sees no weights of far keys.
   float* key_mass = nullptr;
+  int bins = 0;
+  float* pooled = nullptr;
 };
 
 /// The gradients given d_out; weights are rebuilt from the outputs of the forward pass, nothing of quadratic size is
 /// stored. No two sequences may share key rows here, and there are no pages.
+///
+/// Linear forms compute everything again from the inputs, for sequences that start without a state, and do not look at
+/// `outputs`; one state for each chunk of 64 keys is held at a time for each sequence and head at work. They have no
+/// gradient of the scale, and no two sequences may share query rows.
 void backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
               const Gradients& gradients, int threads = 0);
 
 /// The attention weights themselves, for one sequence and one head, without dropout: weights[query, key], row-major
-/// [query_count, key_count]; exactly 0 where a key is not visible.
+/// [query_count, key_count]; exactly 0 where a key is not visible. inputs.v is not looked at.
+///
+/// Of linear forms, the weights that they imply, so that out = weights v. Retention's, scale * decay^distance * q.k,
+/// are of either sign and not normalised, and need no log_sum_exp; gated_delta is refused: later keys rewrite what
+/// earlier ones stored. Keys that lie in a state are known no more, so there must be none.
 void weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
              std::span<float> weights, int threads = 0);
 
@@ -163,7 +194,8 @@ struct Merge {
 };
 void merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result);
 
-/// Which way a forward call takes and why: instruction set, tiles or rows, visibility, what is added to scores.
+/// Which way a forward call takes and why: instruction set, tiles or rows, visibility, what is added to scores; of a
+/// linear form, by chunks or token by token.
 std::string explain(const Problem& problem, DType dtype);
 
 }  // namespace rapt::attention

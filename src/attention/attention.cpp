@@ -9,6 +9,7 @@
 #include "attention/call.h"
 #include "attention/check.h"
 #include "attention/items.h"
+#include "attention/linear.h"
 #include "attention/statistics.h"
 #include "core/aligned_memory.h"
 
@@ -34,21 +35,23 @@ void decode(const Kernels& kernels, const Items& make, const Call& call, const s
   make.run(kernels.merge, call, parts.sums);
 }
 
-/// Runs items that leave gradients of added scores besides those of k and v.
+/// Runs items that leave gradients of added scores, and shares of pooled maps, besides the gradients of k and v.
 void run_backward(const Kernels& kernels, const Items& make, const Call& call, std::vector<Item>& items,
-                  TermGradients& terms) {
+                  TermGradients& terms, PooledMaps& maps) {
   std::vector<std::byte> memory;
   terms.give_places(items, memory);
+  maps.give_places(items);
   std::map<std::int64_t, std::vector<Item>> rounds;
   for (const Item& item : items) rounds[terms.round_of(item)].push_back(item);
   for (const auto& [number, round] : rounds) make.run(kernels.backward, call, round);
   terms.collect(items);
+  maps.collect(items);
 }
 
 /// The backward pass of units (a sequence and a key-value head) whose keys are cut into shares, each with its own sum
 /// of dq.
 void backward_of_long(const Kernels& kernels, const Items& make, const Call& call, const std::vector<Item>& units,
-                      TermGradients& terms) {
+                      TermGradients& terms, PooledMaps& maps) {
   // Units are done several at a time: enough for all threads, few enough for the memory that shares take.
   AlignedMemory memory;
   std::int64_t size = 0;
@@ -70,7 +73,7 @@ void backward_of_long(const Kernels& kernels, const Items& make, const Call& cal
     }
     Parts parts{.place = memory.get()};
     for (; begin < end; ++begin) parts.add(units[begin], cut_into_shares(units[begin]), share_bytes);
-    run_backward(kernels, make, call, parts.items, terms);
+    run_backward(kernels, make, call, parts.items, terms, maps);
     make.run(kernels.add_shares, call, parts.sums);
   }
 }
@@ -80,6 +83,7 @@ void backward_of_long(const Kernels& kernels, const Items& make, const Call& cal
 void forward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
              int threads) {
   check_forward(problem, inputs, outputs);
+  if (problem.linear != nullptr) return linear::forward(kernels, problem, inputs, outputs, threads);
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.out = operand(outputs.out);
@@ -97,12 +101,13 @@ void forward(const Kernels& kernels, const Problem& problem, const Inputs& input
   }
   make.run(kernels.forward, call, items);
   decode(kernels, make, call, few);
-  if (outputs.statistics != nullptr) collect_statistics(kernels, make, call, *outputs.statistics);
+  if (outputs.statistics != nullptr) collect_statistics(kernels.of_weights, make, call, *outputs.statistics);
 }
 
 void backward(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
               const Rows& d_out, const Gradients& gradients, int threads) {
   check_backward(problem, inputs, outputs, d_out, gradients);
+  if (problem.linear != nullptr) return linear::backward(kernels, problem, inputs, d_out, gradients, threads);
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   TermGradients term_gradients(problem, gradients, inputs.q.dtype, call.added);
@@ -113,24 +118,24 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
   call.dk = operand(gradients.k);
   call.dv = operand(gradients.v);
   call.key_mass = gradients.key_mass;
+  call.bins = gradients.bins;
+  PooledMaps maps(problem, gradients.bins, gradients.pooled);
   const Items make(kernels, problem, inputs.q.dtype, threads);
 
-  std::int64_t tokens = 0;
   std::vector<Item> pieces, small, large;
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) {
     const Span& s = problem.sequences[i];
-    tokens = std::max(tokens, std::int64_t{s.query_begin} + s.query_count);
     make.cut_queries(i, pieces);
     for (int kv_head = 0; kv_head < problem.kv_heads; ++kv_head) {
       // An item even without queries: it clears the gradients of the keys.
       (shares_of(s) == 1 ? small : large).push_back(make.whole(i, kv_head));
     }
   }
-  const AlignedMemory delta = aligned_memory(tokens * problem.heads * size_of_sum(call.dtype));
+  const AlignedMemory delta = memory_of_rows(problem, call.dtype);
   call.delta = delta.get();
   make.run(kernels.delta, call, pieces);
-  run_backward(kernels, make, call, small, term_gradients);
-  backward_of_long(kernels, make, call, large, term_gradients);
+  run_backward(kernels, make, call, small, term_gradients, maps);
+  backward_of_long(kernels, make, call, large, term_gradients, maps);
   term_gradients.add_sinks(outputs.log_sum_exp, delta.get());
   term_gradients.write();
 }
@@ -138,19 +143,14 @@ void backward(const Kernels& kernels, const Problem& problem, const Inputs& inpu
 void weights(const Kernels& kernels, const Problem& problem, const Inputs& inputs, const void* log_sum_exp,
              int sequence, int head, std::span<float> weights, int threads) {
   check_weights(problem, inputs, log_sum_exp, sequence, head, weights.size());
+  if (problem.linear != nullptr) {
+    return linear::weights(kernels, problem, inputs, log_sum_exp, sequence, head, weights, threads);
+  }
   const Terms terms(problem, inputs.q.dtype);
   Call call = call_of(problem, inputs, terms);
   call.log_sum_exp = const_cast<void*>(log_sum_exp);
-  const Items make(kernels, problem, inputs.q.dtype, threads);
-  std::vector<Item> items;
-  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
-  constexpr std::int32_t queries = 64;
-  for (std::int32_t first = 0; first < s.query_count; first += queries) {
-    Item item = make.of_head(static_cast<std::size_t>(sequence), head, first, std::min(queries, s.query_count - first));
-    item.partial = weights.data() + std::int64_t{first} * s.key_count;
-    items.push_back(item);
-  }
-  make.run(kernels.weights, call, items);
+  write_weights(kernels.of_weights.weights, Items(kernels, problem, inputs.q.dtype, threads), call, sequence, head,
+                weights.data());
 }
 
 void forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, int threads) {
@@ -180,13 +180,14 @@ std::string shortened(std::string text) {
 std::string explain(const Problem& problem, DType dtype) {
   check_problem(problem);
   const Kernels& kernels = kernels_for(kernels::isa());
+  std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
+                                 kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
+                                 problem.d_value, shortened(problem.visibility.text()));
+  if (problem.linear != nullptr) return text + linear::explain(problem);
   const Terms terms(problem, dtype);
   const Items make(kernels, problem, dtype, 1);
   std::size_t few = 0;
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) few += make.few(i);
-  std::string text = fmt::format("{} on {}, heads {} over {}, widths {} and {}, visibility {}", name_of(dtype),
-                                 kernels::name_of(kernels::isa()), problem.heads, problem.kv_heads, problem.d_key,
-                                 problem.d_value, shortened(problem.visibility.text()));
   const bool pairs = dtype == DType::bf16 && kernels::isa() == kernels::Isa::avx512;
   if (dtype == DType::bf16)
     text += pairs ? "; products of bf16 pairs" : "; bf16 widened to f32, for want of bf16 products";

@@ -4,6 +4,7 @@
 /// All five products read tiles with a key a row and an attention row a lane, as the forward pass does.
 #include "attention/added_scores.h"
 #include "attention/dropout_mask.h"
+#include "attention/pooled_map.h"
 #include "attention/tile.h"
 
 namespace rapt::attention::RAPT_ISA {
@@ -39,7 +40,9 @@ struct Backward {
   const long ld_key = round_up(d_key, 2 * width) + width;      ///< of products whose vectors run along d_key
   const long ld_value = round_up(d_value, 2 * width) + width;  ///< and along d_value
   const bool modified = call.added.any;
+  const bool pools = call.bins > 0;
   const Capped<S> capped{call};
+  const PooledMap map{call, item};
 
   // Of the tile of keys.
   Element* keys;        ///< [most_keys, depth_key]
@@ -65,6 +68,7 @@ struct Backward {
   S* terms;      ///< [most_keys, group]: what is added to the scores of one group
   S* d_terms;    ///< [most_keys, group]: its gradient
   S* received;   ///< [most_keys, group]: sums of weights, lane by lane
+  S* plain;      ///< [most_keys, group]: P of one group
   Vector<S> d_scale = {};
   Vector<S> d_soft_cap = {};
   DropoutMask<S> dropout;
@@ -95,6 +99,7 @@ struct Backward {
     d_score_keys = step == 2 ? carver.take<Element>(padded_keys / step * group) : nullptr;
     d_queries = item.partial != nullptr ? static_cast<S*>(item.partial) : carver.take<S>(groups() * d_key * group);
     if (call.key_mass != nullptr) received = carver.take<S>(most_keys * group);
+    if (pools) plain = carver.take<S>(most_keys * group);
     if (modified) terms = carver.take<S>(most_keys * group);
     if (modified) d_terms = carver.take<S>(most_keys * group);
     if (call.drop_below > 0) dropout.carve(carver);
@@ -141,6 +146,7 @@ struct Backward {
     Vector<S> p = exp2(exponent);
     if (sight.kind == 1) p = mask(j, v) ? p : Vector<S>{};
     if (call.key_mass != nullptr) store(load(received + place) + p, received + place);
+    if (pools) store(p, plain + place);
     Vector<S> kept = p;
     Vector<S> d_weight = load(d_weights + place);
     if (call.drop_below > 0) {
@@ -227,6 +233,7 @@ struct Backward {
     if (modified) fill_terms(call, item, all_row + first_row, present, first_key, sight.keys, terms);
     differentiate_group<vectors>(sight, masks[first_row / group], first_row);
     if (call.key_mass != nullptr && !lanes_keep_heads()) add_received(all_row + first_row, first_key, sight.keys);
+    if (pools) pool(all_row + first_row, present, first_key, sight.keys);
     if (modified) add_term_gradients(call, item, all_row + first_row, present, first_key, sight.keys, d_terms);
     add_product<T, vectors, true>({.a = key_depths,
                                    .lda = step == 2 ? ld_key : ld_depth_key,
@@ -298,6 +305,17 @@ struct Backward {
     clear(received, count * group);
   }
 
+  /// Brings the weights of a group that begins at row `row` to the pooled map.
+  void pool(long row, long count, long first_key, long key_count) {
+    map.each_part(first_key, first_key + key_count, item.key_count, [&](long bin, long begin, long end) {
+      Vector<S> sums[2] = {};
+      for (long j = begin - first_key; j < end - first_key; ++j) {
+        for (int v = 0; v < 2; ++v) sums[v] += load(plain + j * group + v * width);
+      }
+      map.add_rows<S>(row, count, bin, sums);
+    });
+  }
+
   void keys_step(long first_key, long count) {
     if (call.key_mass != nullptr) {
       clear(received, count * group);
@@ -328,6 +346,7 @@ struct Backward {
   }
 
   void run() {
+    if (pools) map.begin();
     clear(d_queries, groups() * d_key * group);
     for (long key = item.first_key; key < item.first_key + item.keys; key += tile_keys) {
       keys_step(key, at_most(tile_keys, item.first_key + item.keys - key));

@@ -1,5 +1,7 @@
 #include "attention/call.h"
 
+#include <algorithm>
+
 namespace rapt::attention {
 namespace {
 
@@ -65,6 +67,12 @@ Call call_of(const Problem& problem, const Inputs& inputs, const Terms& terms) {
 
 std::int64_t size_of_sum(DType dtype) {
   return dtype == DType::f64 ? 8 : 4;
+}
+
+AlignedMemory memory_of_rows(const Problem& problem, DType dtype) {
+  std::int64_t tokens = 0;
+  for (const Span& s : problem.sequences) tokens = std::max(tokens, std::int64_t{s.query_begin} + s.query_count);
+  return aligned_memory(tokens * problem.heads * size_of_sum(dtype));
 }
 
 Span span_of(const Item& item) {

@@ -3,6 +3,7 @@
 
 #include "attention/kernel.h"
 #include "attention/terms.h"
+#include "core/aligned_memory.h"
 #include "rapt/attention.h"
 
 namespace rapt::attention {
@@ -13,6 +14,8 @@ Operand operand(const Rows& rows);
 Call call_of(const Problem& problem, const Inputs& inputs, const Terms& terms);
 /// Bytes of an S: f64 for f64 operands, else f32.
 std::int64_t size_of_sum(DType dtype);
+/// Room for an S of every query token and head.
+AlignedMemory memory_of_rows(const Problem& problem, DType dtype);
 /// The sequence of an item.
 Span span_of(const Item& item);
 

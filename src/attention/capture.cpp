@@ -1,22 +1,19 @@
 #include "attention/capture.h"
 
+#include "rapt/linear_form.h"
+
 namespace rapt {
 namespace {
 
 /// Why a layer has no weights that could be shown; "" when it has.
 std::string_view reason_for_absence(const TracedAttention& traced) {
-  if (traced.linear == nullptr) return "";
-  if (traced.linear->form.kind == attention::LinearForm::Kind::retention)
+  using Kind = attention::LinearForm::Kind;
+  if (traced.problem.linear == nullptr) return "";
+  if (traced.problem.linear->kind == Kind::retention)
     return "retention weighs keys by numbers of either sign that have no fixed sum";
-  return traced.from_start ? "" : "a linear form keeps no keys of earlier steps";
-}
-
-void weights_of(const Context& ctx, const TracedAttention& traced, int sequence, int head, std::span<float> weights) {
-  if (traced.linear != nullptr) {
-    attention::linear_weights(*traced.linear, traced.inputs, sequence, head, weights, ctx.threads());
-  } else {
-    attention::weights(traced.problem, traced.inputs, traced.log_sum_exp, sequence, head, weights, ctx.threads());
-  }
+  if (traced.problem.linear->kind == Kind::gated_delta)
+    return "the gated delta rule weighs no keys: later ones rewrite what earlier ones stored";
+  return traced.inputs.states == nullptr ? "" : "a linear form keeps no keys of earlier steps";
 }
 
 }  // namespace
@@ -38,8 +35,8 @@ void AttentionCapture::attention(const Context& ctx, const TracedAttention& trac
     const auto size = static_cast<std::size_t>(map.queries) * static_cast<std::size_t>(map.keys);
     map.weights.resize(static_cast<std::size_t>(map.heads) * size);
     for (int head = 0; head < map.heads; ++head) {
-      weights_of(ctx, traced, sequence, head,
-                 std::span(map.weights).subspan(static_cast<std::size_t>(head) * size, size));
+      attention::weights(traced.problem, traced.inputs, traced.log_sum_exp, sequence, head,
+                         std::span(map.weights).subspan(static_cast<std::size_t>(head) * size, size), ctx.threads());
     }
     captured_.push_back(std::move(map));
     ++sequence;

@@ -6,35 +6,32 @@
 #include <utility>
 #include <vector>
 
+#include "attention/linear_checks.h"
 #include "attention/statistics.h"
 #include "core/error.h"
 
 namespace rapt::attention {
 namespace {
 
-constexpr std::string_view operation = "attention";
 constexpr int most_width = 1024;
 
 /// Throws unless the ranges (begin, count) are disjoint.
-void check_disjoint(std::string_view caller, std::vector<std::pair<std::int32_t, std::int32_t>> ranges,
-                    std::string_view what) {
+void check_disjoint(std::vector<std::pair<std::int32_t, std::int32_t>> ranges, std::string_view what) {
   std::erase_if(ranges, [](const auto& range) { return range.second == 0; });
   std::sort(ranges.begin(), ranges.end());
   for (std::size_t i = 1; i < ranges.size(); ++i) {
     const auto [begin, count] = ranges[i - 1];
     require(ranges[i].first - begin >= count,
-            "{}: two sequences share {} row {}, whose gradient would be written twice", caller, what, ranges[i].first);
+            "attention: two sequences share {} row {}, whose gradient would be written twice", what, ranges[i].first);
   }
 }
 
 void check_rows(std::string_view name, const Rows& rows, DType dtype, int heads, int d) {
   require(rows.dtype == dtype, "attention: {} is {}, q is {}; all operands must have one type", name,
           name_of(rows.dtype), name_of(dtype));
-  require(rows.stride >= std::int64_t{heads} * d, "attention: the stride {} of {} is less than {} heads of {}",
-          rows.stride, name, heads, d);
+  check_stride(name, rows, heads, d);
 }
 
-/// Throws unless the ranges (begin, count) are disjoint.
 void check_pages(const Problem& problem) {
   require(problem.pages.size >= 0, "attention: pages of {} rows", problem.pages.size);
   if (problem.pages.size == 0) return;
@@ -47,7 +44,6 @@ void check_pages(const Problem& problem) {
 }
 
 void check_terms(const Problem& problem) {
-  require(std::isfinite(problem.scale), "attention: the scale is {}", problem.scale);
   require(problem.soft_cap >= 0 && std::isfinite(problem.soft_cap), "attention: the soft cap is {}; 0 is none",
           problem.soft_cap);
   const RelativeBias& relative = problem.relative;
@@ -66,54 +62,36 @@ void check_scored(const Problem& problem, const Inputs& inputs) {
           "attention: operands must be f32, bf16 or f64, not {}", name_of(dtype));
   check_rows("q", inputs.q, dtype, problem.heads, problem.d_key);
   check_rows("k", inputs.k, dtype, problem.kv_heads, problem.d_key);
+  if (problem.linear != nullptr) linear::check_operands(problem, dtype);
 }
 
-}  // namespace
-
-void check_heads(std::string_view caller, int heads, int kv_heads, int d_key, int d_value) {
-  require(heads > 0 && kv_heads > 0 && heads % kv_heads == 0,
-          "{}: {} query heads cannot share {} key-value heads evenly", caller, heads, kv_heads);
-  require(std::min(d_key, d_value) >= 1 && std::max(d_key, d_value) <= most_width,
-          "{}: head widths d_key {} and d_value {} must lie in 1..{}", caller, d_key, d_value, most_width);
-}
-
-void check_bounds(std::string_view caller, std::span<const Span> sequences) {
+void check_bounds(std::span<const Span> sequences) {
   for (const Span& s : sequences) {
     require(s.query_begin >= 0 && s.query_count >= 0 && s.key_begin >= 0 && s.key_count >= 0,
-            "{}: sequence {} has a negative bound (queries {}+{}, keys {}+{})", caller, &s - sequences.data(),
+            "attention: sequence {} has a negative bound (queries {}+{}, keys {}+{})", &s - sequences.data(),
             s.query_begin, s.query_count, s.key_begin, s.key_count);
   }
 }
 
-void check_nothing_shared(std::string_view caller, std::span<const Span> sequences) {
+/// No row of queries or keys belongs to two sequences.
+void check_nothing_shared(std::span<const Span> sequences) {
   std::vector<std::pair<std::int32_t, std::int32_t>> queries, keys;
   for (const Span& s : sequences) {
     queries.emplace_back(s.query_begin, s.query_count);
     keys.emplace_back(s.key_begin, s.key_count);
   }
-  check_disjoint(caller, std::move(queries), "query");
-  check_disjoint(caller, std::move(keys), "key");
+  check_disjoint(std::move(queries), "query");
+  check_disjoint(std::move(keys), "key");
 }
 
-void check_places(std::string_view caller, std::span<const Span> sequences, int heads, int sequence, int head,
-                  std::size_t places) {
-  require(sequence >= 0 && static_cast<std::size_t>(sequence) < sequences.size(),
-          "{}: there is no sequence {} among {}", caller, sequence, sequences.size());
-  require(head >= 0 && head < heads, "{}: there is no head {} among {}", caller, head, heads);
-  const Span& s = sequences[static_cast<std::size_t>(sequence)];
-  require(places == static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
-          "{}: {} places cannot take the weights of {} queries and {} keys", caller, places, s.query_count,
-          s.key_count);
+/// Whether weights are exp(score - log_sum_exp).
+bool has_log_sum_exp(const Problem& problem) {
+  return problem.linear == nullptr || problem.linear->is_normalised();
 }
 
-void check_problem(const Problem& problem) {
-  check_heads(operation, problem.heads, problem.kv_heads, problem.d_key, problem.d_value);
-  require(problem.dropout.probability >= 0 && problem.dropout.probability < 1,
-          "attention: dropout probability {} must lie in [0, 1)", problem.dropout.probability);
-  check_bounds(operation, problem.sequences);
-  problem.visibility.check(problem.sequences);
-  check_pages(problem);
-  check_terms(problem);
+void check_bins(int bins, const float* pooled) {
+  require(bins >= 0 && (bins == 0 || pooled != nullptr),
+          "attention: a pooled map of {} bins is asked for without a place for it", bins);
 }
 
 void check_statistics(const Problem& problem, const Outputs& outputs) {
@@ -121,14 +99,13 @@ void check_statistics(const Problem& problem, const Outputs& outputs) {
   if (ask == nullptr) return;
   require(ask->top >= 0 && (ask->top == 0 || (ask->top_keys != nullptr && ask->top_weights != nullptr)),
           "attention: the {} heaviest keys are asked for without places for them and their weights", ask->top);
-  require(ask->bins >= 0 && (ask->bins == 0 || ask->pooled != nullptr),
-          "attention: a pooled map of {} bins is asked for without a place for it", ask->bins);
-  require(outputs.log_sum_exp != nullptr || (!ask->of_tiles() && ask->rows.empty()),
+  check_bins(ask->bins, ask->pooled);
+  require(outputs.log_sum_exp != nullptr || !has_log_sum_exp(problem) || (!ask->of_tiles() && ask->rows.empty()),
           "attention: key_mass, pooled and row_weights need a place for log_sum_exp");
   if (ask->key_mass != nullptr) {
     std::vector<std::pair<std::int32_t, std::int32_t>> keys;
     for (const Span& s : problem.sequences) keys.emplace_back(s.key_begin, s.key_count);
-    check_disjoint(operation, std::move(keys), "key");
+    check_disjoint(std::move(keys), "key");
   }
   for (const std::int32_t row : ask->rows) {
     const std::size_t sequence = sequence_of_row(problem, row);
@@ -140,33 +117,89 @@ void check_statistics(const Problem& problem, const Outputs& outputs) {
   }
 }
 
-void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
-  check_problem(problem);
-  check_scored(problem, inputs);
-  check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
-  check_rows("out", outputs.out, inputs.q.dtype, problem.heads, problem.d_value);
-  check_statistics(problem, outputs);
+void check_stateless(const Inputs& inputs, const Outputs& outputs) {
+  require(inputs.states == nullptr && outputs.states == nullptr,
+          "attention: softmax keeps no state; states go with a linear form");
 }
 
-void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
-                    const Gradients& gradients) {
-  check_forward(problem, inputs, outputs);
-  check_nothing_shared(operation, problem.sequences);
+/// What the forward pass of softmax left for the backward pass.
+void check_saved(const Problem& problem, const Outputs& outputs) {
   require(problem.pages.size == 0, "attention: there is no backward pass through paged keys");
   const bool any_queries =
       std::any_of(problem.sequences.begin(), problem.sequences.end(), [](const Span& s) { return s.query_count > 0; });
   require(outputs.log_sum_exp != nullptr || !any_queries,
           "attention: the backward pass needs the log_sum_exp of the forward pass");
-  const DType dtype = inputs.q.dtype;
-  check_rows("d_out", d_out, dtype, problem.heads, problem.d_value);
-  check_rows("dq", gradients.q, dtype, problem.heads, problem.d_key);
-  check_rows("dk", gradients.k, dtype, problem.kv_heads, problem.d_key);
-  check_rows("dv", gradients.v, dtype, problem.kv_heads, problem.d_value);
+}
+
+/// That only what the problem has is differentiated.
+void check_gradients(const Problem& problem, const Gradients& gradients) {
+  using Kind = LinearForm::Kind;
+  const auto is = [&](Kind kind) { return problem.linear != nullptr && problem.linear->kind == kind; };
   check_gradient("a bias", gradients.bias, problem.bias.data != nullptr);
   check_gradient("a relative bias", gradients.relative, problem.relative.table != nullptr);
   check_gradient("ALiBi's slopes", gradients.alibi_slopes, problem.alibi_slopes != nullptr);
   check_gradient("sinks", gradients.sinks, problem.sinks != nullptr);
   check_gradient("a soft cap", gradients.soft_cap, problem.soft_cap > 0);
+  check_gradient("alpha", gradients.alpha.data, is(Kind::gated_delta));
+  check_gradient("beta", gradients.beta.data, is(Kind::gated_delta));
+  check_gradient("decays", gradients.decays, is(Kind::retention));
+}
+
+}  // namespace
+
+void check_stride(std::string_view name, const Rows& rows, int heads, int d) {
+  require(rows.stride >= std::int64_t{heads} * d, "attention: the stride {} of {} is less than {} heads of {}",
+          rows.stride, name, heads, d);
+}
+
+void check_problem(const Problem& problem) {
+  require(problem.heads > 0 && problem.kv_heads > 0 && problem.heads % problem.kv_heads == 0,
+          "attention: {} query heads cannot share {} key-value heads evenly", problem.heads, problem.kv_heads);
+  require(std::min(problem.d_key, problem.d_value) >= 1 && std::max(problem.d_key, problem.d_value) <= most_width,
+          "attention: head widths d_key {} and d_value {} must lie in 1..{}", problem.d_key, problem.d_value,
+          most_width);
+  require(problem.dropout.probability >= 0 && problem.dropout.probability < 1,
+          "attention: dropout probability {} must lie in [0, 1)", problem.dropout.probability);
+  check_bounds(problem.sequences);
+  require(std::isfinite(problem.scale), "attention: the scale is {}", problem.scale);
+  if (problem.linear != nullptr) return linear::check_form(problem);
+  problem.visibility.check(problem.sequences);
+  check_pages(problem);
+  check_terms(problem);
+}
+
+void check_forward(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
+  check_problem(problem);
+  check_scored(problem, inputs);
+  check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
+  check_rows("out", outputs.out, inputs.q.dtype, problem.heads, problem.d_value);
+  if (problem.linear != nullptr) {
+    linear::check_outputs(problem, inputs, outputs);
+  } else {
+    check_stateless(inputs, outputs);
+  }
+  check_statistics(problem, outputs);
+}
+
+void check_backward(const Problem& problem, const Inputs& inputs, const Outputs& outputs, const Rows& d_out,
+                    const Gradients& gradients) {
+  if (problem.linear == nullptr) {
+    check_forward(problem, inputs, outputs);
+    check_saved(problem, outputs);
+  } else {
+    check_problem(problem);
+    check_scored(problem, inputs);
+    check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
+    linear::check_gradients(problem, inputs, gradients);
+  }
+  check_nothing_shared(problem.sequences);
+  const DType dtype = inputs.q.dtype;
+  check_rows("d_out", d_out, dtype, problem.heads, problem.d_value);
+  check_rows("dq", gradients.q, dtype, problem.heads, problem.d_key);
+  check_rows("dk", gradients.k, dtype, problem.kv_heads, problem.d_key);
+  check_rows("dv", gradients.v, dtype, problem.kv_heads, problem.d_value);
+  check_gradients(problem, gradients);
+  check_bins(gradients.bins, gradients.pooled);
 }
 
 void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result) {
@@ -186,8 +219,19 @@ void check_weights(const Problem& problem, const Inputs& inputs, const void* log
                    std::size_t places) {
   check_problem(problem);
   check_scored(problem, inputs);
-  require(log_sum_exp != nullptr, "attention: the weights need the log_sum_exp of the forward pass");
-  check_places(operation, problem.sequences, problem.heads, sequence, head, places);
+  if (problem.linear != nullptr) {
+    linear::check_weights(problem, inputs, log_sum_exp);
+  } else {
+    check_stateless(inputs, {});
+  }
+  require(log_sum_exp != nullptr || !has_log_sum_exp(problem),
+          "attention: the weights need the log_sum_exp of the forward pass");
+  require(sequence >= 0 && static_cast<std::size_t>(sequence) < problem.sequences.size(),
+          "attention: there is no sequence {} among {}", sequence, problem.sequences.size());
+  require(head >= 0 && head < problem.heads, "attention: there is no head {} among {}", head, problem.heads);
+  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
+  require(places == static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
+          "attention: {} places cannot take the weights of {} queries and {} keys", places, s.query_count, s.key_count);
 }
 
 }  // namespace rapt::attention

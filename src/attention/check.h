@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <string_view>
 
 #include "rapt/attention.h"
@@ -15,16 +14,9 @@ void check_backward(const Problem& problem, const Inputs& inputs, const Outputs&
                     const Gradients& gradients);
 void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp, int sequence, int head,
                    std::size_t places);
-
 void check_merge(const Merge& sizes, std::span<const Outputs> parts, const Outputs& result);
 
-// What the linear forms ask too; messages begin with the name of the caller's operation.
-void check_heads(std::string_view caller, int heads, int kv_heads, int d_key, int d_value);
-void check_bounds(std::string_view caller, std::span<const Span> sequences);
-/// No row of queries or keys belongs to two sequences.
-void check_nothing_shared(std::string_view caller, std::span<const Span> sequences);
-/// There is such a sequence and head, and `places` is how many weights it has.
-void check_places(std::string_view caller, std::span<const Span> sequences, int heads, int sequence, int head,
-                  std::size_t places);
+/// That a token's heads do not run into the next one's.
+void check_stride(std::string_view name, const Rows& rows, int heads, int d);
 
 }  // namespace rapt::attention

@@ -8,6 +8,10 @@
 
 namespace rapt::attention {
 
+namespace linear {
+struct Call;
+}
+
 /// Keys of a tile of scores. They begin at multiples of it, so that what a row gives depends on its own keys only.
 constexpr std::int32_t tile_keys = 128;
 
@@ -27,6 +31,7 @@ struct Item {
   std::int32_t head, heads, kv_head;
   std::int32_t parts = 1;            ///< of an item that adds up: the parts of its result that lie at `partial`
   void* partial = nullptr;           ///< where an item that sees some of the keys leaves its part of the result
+  float* map = nullptr;              ///< its share of the pooled maps: [heads, bins, bins that its keys touch]
   void* shared_gradients = nullptr;  ///< see added_scores.h
 };
 
@@ -101,6 +106,8 @@ struct Call {
   RowStatistics rows;
   float* key_mass = nullptr;  ///< [key rows, heads]
   std::int32_t bins = 0;      ///< of the pooled map
+  /// Of a linear form: what its kernels read besides log_sum_exp and what is asked.
+  const linear::Call* linear = nullptr;
 };
 
 /// Computes items one after the other. An item writes nothing but its own results and uses nothing of its neighbours',
@@ -110,9 +117,9 @@ using Kernel = void(const Call& call, const Item* items, std::int64_t count);
 // forward_items writes out, log_sum_exp and what is asked about rows. decode_items computes the same for few rows, and
 // of all heads: one pass over the item's keys, whose result goes to `partial`; merge_items makes out and log_sum_exp of
 // the parts. delta_items writes delta. backward_items writes dk and dv of the item's keys, and dq or the item's part of
-// it, which add_shares_items add up. weights_items writes the rows of weights of one head to `partial`, [queries,
-// key_count]. tile_statistics_items writes key_mass for the item's keys and one head, and to `partial` its share of the
-// pooled map: [bins, bins that its keys touch].
+// it, which add_shares_items add up, and what is asked about keys, as below. weights_items writes the rows of weights
+// of one head to `partial`, [queries, key_count]. tile_statistics_items writes key_mass for the item's keys and one
+// head, and to `map` its share of the pooled map.
 #define RAPT_ATTENTION_KERNELS                                                                            \
   forward_items, decode_items, merge_items, delta_items, backward_items, add_shares_items, weights_items, \
       tile_statistics_items
@@ -126,6 +133,11 @@ namespace avx512 {
 Kernel RAPT_ATTENTION_KERNELS;
 }
 #undef RAPT_ATTENTION_KERNELS
+
+/// The kernels that look at weights, of softmax or of the linear forms.
+struct WeightKernels {
+  Kernel *weights, *tile_statistics;
+};
 
 /// At least `bytes` of memory that belongs to the calling thread, 64-byte aligned, until its next call.
 void* thread_scratch(std::int64_t bytes);

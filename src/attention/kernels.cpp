@@ -4,10 +4,22 @@
 
 namespace rapt::attention {
 
-#define RAPT_KERNELS_OF(isa, rows)                                                                  \
-  {                                                                                                 \
-    isa::forward_items, isa::decode_items, isa::merge_items, isa::delta_items, isa::backward_items, \
-        isa::add_shares_items, isa::weights_items, isa::tile_statistics_items, rows                 \
+namespace linear {
+namespace portable {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+}  // namespace linear
+
+#define RAPT_KERNELS_OF(isa, rows)                                                                          \
+  {                                                                                                         \
+    isa::forward_items, isa::decode_items, isa::merge_items, isa::delta_items, isa::backward_items,         \
+        isa::add_shares_items, {isa::weights_items, isa::tile_statistics_items}, rows, linear::isa::kernels \
   }
 const Kernels& kernels_for(kernels::Isa isa) {
   static constexpr Kernels portable_kernels RAPT_KERNELS_OF(portable, 8);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/kernel.h"
+#include "attention/linear_kernel.h"
 #include "kernels/dispatch.h"
 #include "rapt/attention.h"
 
@@ -9,8 +10,10 @@ namespace rapt::attention {
 
 /// The inner loops compiled for one instruction set.
 struct Kernels {
-  Kernel *forward, *decode, *merge, *delta, *backward, *add_shares, *weights, *tile_statistics;
+  Kernel *forward, *decode, *merge, *delta, *backward, *add_shares;
+  WeightKernels of_weights;
   int group_rows;  ///< attention rows of a tile in f32; half as many in f64
+  const linear::Kernels& linear;
 };
 
 /// The processor must have the instruction set.

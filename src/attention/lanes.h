@@ -2,6 +2,7 @@
 /// Included by *.isa.cpp only; everything has internal linkage (see kernels/simd.h).
 #pragma once
 
+#include "attention/kernel.h"
 #include "kernels/simd.h"
 
 namespace rapt::attention::RAPT_ISA {
@@ -124,6 +125,15 @@ struct Carver {
 };
 RAPT_INLINE Carver carver_of(const void* memory) {
   return {reinterpret_cast<uint64_t>(memory)};
+}
+
+/// Fills in `buffers` (which has a member carve(Carver&)) from this thread's scratch memory.
+template <typename Buffers>
+RAPT_INLINE void allocate(Buffers& buffers) {
+  Carver measure{0};
+  buffers.carve(measure);
+  Carver carver = carver_of(thread_scratch(static_cast<long>(measure.used)));
+  buffers.carve(carver);
 }
 
 template <typename S>

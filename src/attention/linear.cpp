@@ -1,44 +1,39 @@
 #include "attention/linear.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
-#include "attention/linear_checks.h"
+#include "attention/call.h"
+#include "attention/check.h"
 #include "attention/linear_pass.h"
+#include "attention/statistics.h"
 
 namespace rapt::attention::linear {
-
-namespace portable {
-extern const Kernels kernels;
-}
-namespace avx2 {
-extern const Kernels kernels;
-}
-namespace avx512 {
-extern const Kernels kernels;
-}
-
 namespace {
+
+using Path = LinearForm::Path;
 
 /// Up to so many new keys, going through the state once a token costs less than a chunk.
 constexpr std::int32_t recurrent_keys = 4;
 
-std::vector<Job> jobs_of(const LinearProblem& problem, const Call& call, const LinearStates& states, LinearPath path) {
-  const int shared = problem.heads / problem.kv_heads;
-  const std::int64_t scalar = static_cast<std::int64_t>(size_of(scalar_type(call.dtype)));
-  const std::int64_t sequence_bytes = linear_state_size(problem) * scalar;
-  const bool stateful = states.before != nullptr || states.after != nullptr;
+bool few(const Span& sequence) {
+  return sequence.key_count <= recurrent_keys;
+}
+
+std::vector<Job> jobs_of(const Items& make, DType dtype, const void* before, void* after, Path path) {
+  const Problem& problem = make.problem();
+  const std::int64_t bytes = state_size(problem) * size_of_sum(dtype) / problem.kv_heads;
+  const bool stateful = before != nullptr || after != nullptr;
   std::vector<Job> jobs;
   for (std::size_t n = 0; n < problem.sequences.size(); ++n) {
-    const Span& s = problem.sequences[n];
     for (int kv_head = 0; kv_head < problem.kv_heads; ++kv_head) {
-      Job job{.item = item_of(s, kv_head * shared, shared, kv_head), .index = jobs.size()};
-      const std::int64_t offset =
-          static_cast<std::int64_t>(n) * sequence_bytes + kv_head * (sequence_bytes / problem.kv_heads);
-      if (states.before != nullptr) job.before = static_cast<const std::byte*>(states.before) + offset;
-      if (states.after != nullptr) job.after = static_cast<std::byte*>(states.after) + offset;
-      job.recurrent =
-          path == LinearPath::recurrent || (path == LinearPath::automatic && stateful && s.key_count <= recurrent_keys);
+      Job job{.item = make.whole(n, kv_head), .index = jobs.size()};
+      const std::int64_t offset = static_cast<std::int64_t>(jobs.size()) * bytes;
+      if (before != nullptr) job.before = static_cast<const std::byte*>(before) + offset;
+      if (after != nullptr) job.after = static_cast<std::byte*>(after) + offset;
+      job.recurrent = path == Path::recurrent || (path == Path::automatic && stateful && few(problem.sequences[n]));
       jobs.push_back(job);
     }
   }
@@ -103,106 +98,107 @@ void store_decay_gradients(const std::vector<double>& parts, std::size_t heads, 
   }
 }
 
+/// What the kernels of weights and statistics are called with.
+attention::Call call_of_weights(const Call& call) {
+  return {.dtype = call.dtype, .heads = call.heads, .log_sum_exp = call.log_sum_exp, .linear = &call};
+}
+
+/// The statistics, given the log-sum-exp in `linear`.
+void collect_all(const Kernels& kernels, const Items& make, const Call& linear, const Statistics& ask) {
+  attention::Call call = call_of_weights(linear);
+  call.rows = row_statistics(&ask);
+  if (call.rows.any) {
+    std::vector<Item> items;
+    for (std::size_t i = 0; i < make.problem().sequences.size(); ++i) {
+      const std::int32_t count = make.problem().sequences[i].query_count;
+      for (int head = 0; head < make.problem().heads; ++head) {
+        for (std::int32_t first = 0; first < count; first += chunk_tokens) {
+          items.push_back(make.of_head(i, head, first, std::min(chunk_tokens, count - first)));
+        }
+      }
+    }
+    make.run(kernels.row_statistics, call, items);
+  }
+  collect_statistics(kernels.of_weights, make, call, ask);
+}
+
 }  // namespace
 
-const Kernels& kernels_for(kernels::Isa isa) {
-  switch (isa) {
-    case kernels::Isa::avx512:
-      return avx512::kernels;
-    case kernels::Isa::avx2:
-      return avx2::kernels;
-    case kernels::Isa::portable:
-      break;
+void forward(const attention::Kernels& kernels, const Problem& problem, const Inputs& inputs, const Outputs& outputs,
+             int threads) {
+  PreparedCall p(kernels.linear, problem, inputs, threads);
+  p.call.out = operand(outputs.out);
+  p.call.log_sum_exp = outputs.log_sum_exp;
+  const Statistics* const ask = outputs.statistics;
+  AlignedMemory sums;
+  if (ask != nullptr && ask->of_rows() && outputs.log_sum_exp == nullptr) {
+    sums = memory_of_rows(problem, inputs.q.dtype);
+    p.call.log_sum_exp = sums.get();
   }
-  return portable::kernels;
-}
-
-void forward(const Kernels& kernels, const LinearProblem& problem, const Inputs& inputs, const Rows& out,
-             const LinearStates& states, int threads) {
-  check_keys_and_queries(problem, inputs.q, inputs.k);
-  check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
-  check_rows("out", out, inputs.q.dtype, problem.heads, problem.d_value);
-  check_states(problem, states);
-
-  PreparedCall p(kernels, problem, inputs.q.dtype, threads);
-  p.call.q = operand_of(inputs.q);
-  p.call.k = operand_of(inputs.k);
-  p.call.v = operand_of(inputs.v);
-  p.call.out = operand_of(out);
-  run(p, jobs_of(problem, p.call, states, problem.path),
+  const Items make(kernels, problem, inputs.q.dtype, threads);
+  run(p, jobs_of(make, inputs.q.dtype, inputs.states, outputs.states, problem.linear->path),
       [&](const Job& job, bool split) { forward_job(p, job, split); });
+  if (ask != nullptr) collect_all(kernels.linear, make, p.call, *ask);
 }
 
-void backward(const Kernels& kernels, const LinearProblem& problem, const Inputs& inputs, const Rows& d_out,
-              const LinearGradients& gradients, int threads) {
-  check_keys_and_queries(problem, inputs.q, inputs.k);
-  check_rows("v", inputs.v, inputs.q.dtype, problem.kv_heads, problem.d_value);
-  check_rows("d_out", d_out, inputs.q.dtype, problem.heads, problem.d_value);
-  check_gradients(problem, inputs.q.dtype, gradients);
-
-  PreparedCall p(kernels, problem, inputs.q.dtype, threads);
-  p.call.q = operand_of(inputs.q);
-  p.call.k = operand_of(inputs.k);
-  p.call.v = operand_of(inputs.v);
-  p.call.d_out = operand_of(d_out);
-  p.call.dq = operand_of(gradients.q);
-  p.call.dk = operand_of(gradients.k);
-  p.call.dv = operand_of(gradients.v);
-  p.call.d_alpha = operand_of(gradients.alpha);
-  p.call.d_beta = operand_of(gradients.beta);
-  const bool wants_decays = gradients.decays != nullptr && p.call.decayed;
+void backward(const attention::Kernels& kernels, const Problem& problem, const Inputs& inputs, const Rows& d_out,
+              const Gradients& gradients, int threads) {
+  PreparedCall p(kernels.linear, problem, inputs, threads);
+  p.call.d_out = operand(d_out);
+  p.call.dq = operand(gradients.q);
+  p.call.dk = operand(gradients.k);
+  p.call.dv = operand(gradients.v);
+  p.call.d_alpha = operand(gradients.alpha);
+  p.call.d_beta = operand(gradients.beta);
+  const Items make(kernels, problem, inputs.q.dtype, threads);
+  const bool wants_decays = gradients.decays != nullptr;
   const auto heads = static_cast<std::size_t>(problem.heads);
   // By sequence and head, so that they are added up in one order.
   std::vector<double> d_decays(wants_decays ? problem.sequences.size() * heads : 0);
   const auto shared = static_cast<std::size_t>(problem.heads / problem.kv_heads);
-  run(p, jobs_of(problem, p.call, {}, LinearPath::chunked), [&](const Job& job, bool split) {
+  run(p, jobs_of(make, inputs.q.dtype, nullptr, nullptr, Path::chunked), [&](const Job& job, bool split) {
     backward_job(p, job, split, wants_decays ? &d_decays[job.index * shared] : nullptr);
   });
   if (wants_decays) store_decay_gradients(d_decays, heads, inputs.q.dtype, gradients.decays);
 }
 
-void weights(const Kernels& kernels, const LinearProblem& problem, const Inputs& inputs, int sequence, int head,
-             std::span<float> weights, int threads) {
-  check_keys_and_queries(problem, inputs.q, inputs.k);
-  check_weights(problem, sequence, head, weights.size());
+void weights(const attention::Kernels& kernels, const Problem& problem, const Inputs& inputs, const void* log_sum_exp,
+             int sequence, int head, std::span<float> weights, int threads) {
+  PreparedCall p(kernels.linear, problem, inputs, threads);
+  p.call.log_sum_exp = const_cast<void*>(log_sum_exp);
+  write_weights(kernels.linear.of_weights.weights, Items(kernels, problem, inputs.q.dtype, threads),
+                call_of_weights(p.call), sequence, head, weights.data());
+}
 
-  PreparedCall p(kernels, problem, inputs.q.dtype, threads);
-  p.call.q = operand_of(inputs.q);
-  p.call.k = operand_of(inputs.k);
-  p.call.weights = weights.data();
-  const Span& s = problem.sequences[static_cast<std::size_t>(sequence)];
-  const Item item = item_of(s, head, 1, head / (problem.heads / problem.kv_heads));
-  p.ctx.parallel_for((s.query_count + chunk_tokens - 1) / chunk_tokens, [&](std::int64_t i) {
-    const std::int32_t first = static_cast<std::int32_t>(i) * chunk_tokens;
-    weights_job(p, item, first, std::min(chunk_tokens, s.query_count - first));
-  });
+std::string explain(const Problem& problem) {
+  std::string text = fmt::format("; linear form {}", name_of(problem.linear->kind));
+  if (problem.linear->kind == LinearForm::Kind::favor) {
+    text += fmt::format(" with {} random features", problem.linear->features.count());
+  }
+  switch (problem.linear->path) {
+    case Path::recurrent:
+      return text + ", token by token";
+    case Path::chunked:
+      return text + fmt::format(", in chunks of {} tokens", chunk_tokens);
+    case Path::automatic:
+      break;
+  }
+  return text +
+         fmt::format(", in chunks of {} tokens; with states, {} of {} sequences (at most {} new keys) token by token",
+                     chunk_tokens, std::ranges::count_if(problem.sequences, few), problem.sequences.size(),
+                     recurrent_keys);
 }
 
 }  // namespace rapt::attention::linear
 
 namespace rapt::attention {
 
-std::int64_t linear_state_size(const LinearProblem& problem) {
-  const LinearForm& form = problem.form;
+std::int64_t state_size(const Problem& problem) {
+  if (problem.linear == nullptr) return 0;
+  const LinearForm& form = *problem.linear;
   const bool favor = form.kind == LinearForm::Kind::favor;
-  const bool normalised = linear::is_normalised(form);
   const std::int64_t states = form.kind == LinearForm::Kind::retention ? problem.heads : problem.kv_heads;
-  return states * linear::features_of(problem) * (problem.d_value + (normalised ? 1 : 0) + (favor ? 1 : 0));
-}
-
-void linear_forward(const LinearProblem& problem, const Inputs& inputs, const Rows& out, const LinearStates& states,
-                    int threads) {
-  linear::forward(linear::kernels_for(kernels::isa()), problem, inputs, out, states, threads);
-}
-
-void linear_backward(const LinearProblem& problem, const Inputs& inputs, const Rows& d_out,
-                     const LinearGradients& gradients, int threads) {
-  linear::backward(linear::kernels_for(kernels::isa()), problem, inputs, d_out, gradients, threads);
-}
-
-void linear_weights(const LinearProblem& problem, const Inputs& inputs, int sequence, int head,
-                    std::span<float> weights, int threads) {
-  linear::weights(linear::kernels_for(kernels::isa()), problem, inputs, sequence, head, weights, threads);
+  return states * linear::features_of(problem) * (problem.d_value + (form.is_normalised() ? 1 : 0) + (favor ? 1 : 0));
 }
 
 }  // namespace rapt::attention

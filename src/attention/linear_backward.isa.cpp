@@ -115,12 +115,9 @@ void add_to_state(const Work<S>& w, long head) {
 /// The gradient of raw rows x of favor, given that of their features times the features: w_f weighs in with it.
 template <typename S>
 void through_directions(const Work<S>& w, const S* d_exponents, long rows) {
-  multiply(Product<S>{.a = d_exponents,
-                      .lda = w.b.ld_width,
-                      .b = static_cast<const S*>(w.call.directions),
-                      .ldb = w.call.directions_stride,
-                      .c = w.g.d_raw,
-                      .ldc = w.b.ld_key,
+  multiply(Product<S>{.a = {d_exponents, w.b.ld_width},
+                      .b = {static_cast<const S*>(w.call.directions), w.call.directions_stride},
+                      .c = {w.g.d_raw, w.b.ld_key},
                       .rows = rows,
                       .depth = w.call.width,
                       .columns = w.call.d_key});

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "attention/call.h"
 #include "attention/linear_features.h"
 
 namespace rapt::attention::linear {
@@ -30,62 +31,49 @@ void append_decay_table(double decay, std::vector<S>& tables) {
 
 /// A DecayTable for each head of retention, or one for all heads of the other forms.
 template <typename S>
-std::vector<S> decay_tables(const LinearProblem& problem) {
+std::vector<S> decay_tables(const Problem& problem) {
   std::vector<S> tables;
-  if (problem.form.kind != Kind::retention) {
+  if (problem.linear->kind != Kind::retention) {
     append_decay_table(1, tables);
     return tables;
   }
-  const auto* decays = static_cast<const S*>(problem.form.decays);
+  const auto* decays = static_cast<const S*>(problem.linear->decays);
   for (int head = 0; head < problem.heads; ++head) append_decay_table(static_cast<double>(decays[head]), tables);
   return tables;
 }
 
 }  // namespace
 
-bool is_normalised(const LinearForm& form) {
-  return form.kind == Kind::elu_plus_one || form.kind == Kind::relu || form.kind == Kind::favor;
+std::int64_t features_of(const Problem& problem) {
+  return problem.linear->kind == Kind::favor ? problem.linear->features.count() : problem.d_key;
 }
 
-std::int64_t features_of(const LinearProblem& problem) {
-  return problem.form.kind == Kind::favor ? problem.form.features.count() : problem.d_key;
-}
-
-Operand operand_of(const Rows& rows) {
-  return {rows.data, rows.stride};
-}
-
-Item item_of(const Span& sequence, int head, int heads, int kv_head) {
-  return {.query_begin = sequence.query_begin,
-          .query_count = sequence.query_count,
-          .key_begin = sequence.key_begin,
-          .key_count = sequence.key_count,
-          .head = head,
-          .heads = heads,
-          .kv_head = kv_head};
-}
-
-PreparedCall::PreparedCall(const Kernels& inner_loops, const LinearProblem& problem, DType dtype, int threads)
+PreparedCall::PreparedCall(const Kernels& inner_loops, const Problem& problem, const Inputs& inputs, int threads)
     : kernels(inner_loops), ctx({.threads = threads}) {
-  const LinearForm& form = problem.form;
+  const LinearForm& form = *problem.linear;
+  const DType dtype = inputs.q.dtype;
   const bool favor = form.kind == Kind::favor, retention = form.kind == Kind::retention;
   constexpr Map maps[] = {Map::elu_plus_one, Map::relu, Map::favor, Map::none, Map::none};
   call = {.dtype = dtype,
           .map = maps[static_cast<int>(form.kind)],
-          .normalised = is_normalised(form),
+          .normalised = form.is_normalised(),
           .decayed = retention,
           .delta = form.kind == Kind::gated_delta,
-          .causal = form.causal,
+          .causal = problem.visibility.is_causal(),
+          .heads = problem.heads,
           .d_key = problem.d_key,
           .d_value = problem.d_value,
           .width = static_cast<std::int32_t>(features_of(problem)),
-          .query_scale = favor                 ? std::sqrt(problem.scale)
-                         : is_normalised(form) ? 1.0
-                                               : problem.scale,
+          .query_scale = favor                  ? std::sqrt(problem.scale)
+                         : form.is_normalised() ? 1.0
+                                                : problem.scale,
           .key_scale = favor ? std::sqrt(problem.scale) : 1.0,
           .decay_stride = retention ? DecayTable::size : 0,
-          .alpha = operand_of(form.alpha),
-          .beta = operand_of(form.beta)};
+          .q = operand(inputs.q),
+          .k = operand(inputs.k),
+          .v = operand(inputs.v),
+          .alpha = operand(form.alpha),
+          .beta = operand(form.beta)};
   dtype == DType::f64 ? point_to_tables(problem, f64_tables_) : point_to_tables(problem, f32_tables_);
   if (favor) point_to_directions(*form.features.directions());
   Item any{};
@@ -94,7 +82,7 @@ PreparedCall::PreparedCall(const Kernels& inner_loops, const LinearProblem& prob
 }
 
 template <typename S>
-void PreparedCall::point_to_tables(const LinearProblem& problem, std::vector<S>& tables) {
+void PreparedCall::point_to_tables(const Problem& problem, std::vector<S>& tables) {
   tables = decay_tables<S>(problem);
   call.decay_tables = tables.data();
 }

@@ -1,18 +1,17 @@
-/// What is checked of a problem in linear form before any work starts. Every function throws Error.
+/// What is checked of a problem with a linear form besides what all problems must fulfil. Every function throws Error.
 #pragma once
 
-#include <string_view>
-
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 
 namespace rapt::attention::linear {
 
-void check_rows(std::string_view name, const Rows& rows, DType dtype, int heads, int d);
-/// The problem, its form, and q and k.
-void check_keys_and_queries(const LinearProblem& problem, const Rows& q, const Rows& k);
-void check_states(const LinearProblem& problem, const LinearStates& states);
-void check_gradients(const LinearProblem& problem, DType dtype, const LinearGradients& gradients);
-/// `places`: room for weights.
-void check_weights(const LinearProblem& problem, int sequence, int head, std::size_t places);
+/// The form, and that nothing of softmax is asked for.
+void check_form(const Problem& problem);
+/// What the form points to, of the type that `dtype` is computed with.
+void check_operands(const Problem& problem, DType dtype);
+/// States, log_sum_exp and statistics.
+void check_outputs(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
+void check_gradients(const Problem& problem, const Inputs& inputs, const Gradients& gradients);
+void check_weights(const Problem& problem, const Inputs& inputs, const void* log_sum_exp);
 
 }  // namespace rapt::attention::linear

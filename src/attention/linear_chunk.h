@@ -145,6 +145,7 @@ struct Buffers {
   S* raw_queries = nullptr;     ///< favor: [queries, d_key]
   S* queries = nullptr;         ///< [queries, width]: features for the keys of the chunk
   S* queries_before = nullptr;  ///< [queries, width]: for the state before the chunk
+  S* query_tops = nullptr;      ///< favor: [queries], what exponents of the features are relative to
   S* scores = nullptr;          ///< [queries, keys]
   S* sums = nullptr;            ///< [queries, d_value]
   S* denominators = nullptr;    ///< [queries]
@@ -162,7 +163,7 @@ struct Buffers {
       raw_keys_t = carver.take<S>(call.d_key * ld_chunk);
       raw_queries = carver.take<S>(rows * ld_key);
       for (S** p : {&top, &from_before, &from_chunk, &top_after}) *p = carver.take<S>(padded(call.width));
-      half_squares = carver.take<S>(rows);
+      for (S** p : {&half_squares, &query_tops}) *p = carver.take<S>(rows);
     }
     keys = carver.take<S>(rows * ld_width);
     keys_t = carver.take<S>(call.width * ld_chunk);
@@ -341,12 +342,9 @@ RAPT_INLINE void load_favor_keys(const Call& call, const Item& item, const Chunk
     const S* row = b.raw_keys + j * b.ld_key;
     b.half_squares[j] = dot(row, row, call.d_key) / 2;
   }
-  multiply(Product<S>{.a = static_cast<const S*>(call.directions),
-                      .lda = call.directions_stride,
-                      .b = b.raw_keys_t,
-                      .ldb = b.ld_chunk,
-                      .c = b.keys_t,
-                      .ldc = b.ld_chunk,
+  multiply(Product<S>{.a = {static_cast<const S*>(call.directions), call.directions_stride},
+                      .b = {b.raw_keys_t, b.ld_chunk},
+                      .c = {b.keys_t, b.ld_chunk},
                       .rows = call.width,
                       .depth = call.d_key,
                       .columns = chunk.keys});
@@ -401,12 +399,24 @@ RAPT_INLINE void exponentiate_queries(const Call& call, const Chunk& chunk, Buff
     });
     const S highest = maximum(top);
     const S shift = highest == -infinity<S> ? S(0) : highest;
+    b.query_tops[i] = shift;
     each_vector<S>(call.width, [&](long f) {
       const Vector<S> phi = exponential(load(row + f) - shift);
       store(phi * load(b.from_chunk + f), row + f);
       store(phi * load(b.from_before + f), b.queries_before + i * b.ld_width + f);
     });
   }
+}
+
+/// Projections of rows [rows, d_key] on the directions of favor: [rows, width].
+template <typename S>
+RAPT_INLINE void project(const Call& call, Matrix<const S> x, long rows, Matrix<S> result) {
+  multiply(Product<S>{.a = x,
+                      .b = {static_cast<const S*>(call.directions_t), call.directions_t_stride},
+                      .c = result,
+                      .rows = rows,
+                      .depth = call.d_key,
+                      .columns = call.width});
 }
 
 /// queries and queries_before of head `head` of the item; combine_tops comes before.
@@ -416,15 +426,7 @@ RAPT_INLINE void load_queries(const Call& call, const Item& item, const Chunk& c
   const S scale = static_cast<S>(call.query_scale);
   if (call.map == Map::favor) {
     load_rows(source, chunk.queries, call.d_key, scale, b.raw_queries, b.ld_key);
-    multiply(Product<S>{.a = b.raw_queries,
-                        .lda = b.ld_key,
-                        .b = static_cast<const S*>(call.directions_t),
-                        .ldb = call.directions_t_stride,
-                        .c = b.queries,
-                        .ldc = b.ld_width,
-                        .rows = chunk.queries,
-                        .depth = call.d_key,
-                        .columns = call.width});
+    project<S>(call, {b.raw_queries, b.ld_key}, chunk.queries, {b.queries, b.ld_width});
     exponentiate_queries(call, chunk, b);
     return;
   }
@@ -437,32 +439,33 @@ RAPT_INLINE void load_queries(const Call& call, const Item& item, const Chunk& c
   }
 }
 
-/// Products of the queries with the keys of the chunk, from the diagonal down.
+/// result [rows, keys] = x phi(K)^T for rows x of features, of which row i stands at key diagonal + i of the chunk;
+/// from the diagonal down.
 template <typename S>
-RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buffers<S>& b) {
-  multiply(Product<S>{.a = b.queries,
-                      .lda = b.ld_width,
-                      .b = b.keys_t,
-                      .ldb = b.ld_chunk,
-                      .c = b.scores,
-                      .ldc = b.ld_chunk,
-                      .rows = chunk.queries,
+RAPT_INLINE void multiply_by_keys(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long rows,
+                                  long diagonal, S* result) {
+  multiply(Product<S>{.a = {x, b.ld_width},
+                      .b = {b.keys_t, b.ld_chunk},
+                      .c = {result, b.ld_chunk},
+                      .rows = rows,
                       .depth = call.width,
                       .columns = chunk.keys,
                       .shape = Shape::lower_result,
-                      .diagonal = chunk.diagonal});
+                      .diagonal = diagonal});
+}
+/// Products of the queries with the keys of the chunk.
+template <typename S>
+RAPT_INLINE void multiply_scores(const Call& call, const Chunk& chunk, const Buffers<S>& b) {
+  multiply_by_keys(call, chunk, b, b.queries, chunk.queries, chunk.diagonal, b.scores);
 }
 
 /// result [rows, columns] (+)= x times columns of a state, for rows x of features.
 template <typename S>
 RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, long rows, const S* sums, long columns,
                            S* result, bool accumulate = false) {
-  multiply(Product<S>{.a = x,
-                      .lda = b.ld_width,
-                      .b = sums,
-                      .ldb = b.ld_value,
-                      .c = result,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {x, b.ld_width},
+                      .b = {sums, b.ld_value},
+                      .c = {result, b.ld_value},
                       .rows = rows,
                       .depth = call.width,
                       .columns = columns,
@@ -472,23 +475,45 @@ RAPT_INLINE void read_sums(const Call& call, const Buffers<S>& b, const S* x, lo
 template <typename S>
 RAPT_INLINE void add_to_sums(const Call& call, const Chunk& chunk, const Buffers<S>& b, const S* x, long columns,
                              S* sums, bool accumulate) {
-  multiply(Product<S>{.a = b.keys_t,
-                      .lda = b.ld_chunk,
-                      .b = x,
-                      .ldb = b.ld_value,
-                      .c = sums,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {b.keys_t, b.ld_chunk},
+                      .b = {x, b.ld_value},
+                      .c = {sums, b.ld_value},
                       .rows = call.width,
                       .depth = chunk.keys,
                       .columns = columns,
                       .accumulate = accumulate});
 }
 
-/// From sums of weights to factors; a sum of 0 (or too small to divide by) gives 0.
+// Denominators.
+
+/// The least sum of weights that can be divided by; what is less counts as 0.
+template <typename S>
+constexpr S least_denominator = sizeof(S) == 4 ? static_cast<S>(0x1p-126) : static_cast<S>(0x1p-1022);
+
+/// From sums of weights to factors; a sum of 0 gives 0.
 template <typename S>
 RAPT_INLINE void invert(S* denominators, long count) {
-  const S smallest = sizeof(S) == 4 ? static_cast<S>(0x1p-126) : static_cast<S>(0x1p-1022);
-  for (long i = 0; i < count; ++i) denominators[i] = denominators[i] < smallest ? S(0) : 1 / denominators[i];
+  for (long i = 0; i < count; ++i) {
+    denominators[i] = denominators[i] < least_denominator<S> ? S(0) : 1 / denominators[i];
+  }
+}
+
+/// The place of a number of query `query` of head `head` of the item in [query tokens, heads].
+RAPT_INLINE long row_index(const Call& call, const Item& item, long query, long head) {
+  return (item.query_begin + query) * call.heads + item.head + head;
+}
+
+/// The logarithm that products of a query's features lack: that of favor's query is without |q|^2 / 2 and relative to
+/// `top`.
+template <typename S>
+RAPT_INLINE double missing_log(const Call& call, const S* raw_query, S top) {
+  return static_cast<double>(top) - static_cast<double>(dot(raw_query, raw_query, call.d_key)) / 2;
+}
+
+template <typename S>
+RAPT_INLINE S log_of(S denominator, double missing) {
+  if (denominator < least_denominator<S>) return -infinity<S>;
+  return static_cast<S>(__builtin_log(static_cast<double>(denominator)) + missing);
 }
 
 }  // namespace

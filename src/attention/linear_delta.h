@@ -39,16 +39,7 @@ RAPT_INLINE void load_delta(const Call& call, const Item& item, const Chunk& chu
   load_gates(item, chunk, call.alpha, b.alpha);
   load_gates(item, chunk, call.beta, b.beta);
   multiply_gates(chunk, b);
-  multiply(Product<S>{.a = b.keys,
-                      .lda = b.ld_width,
-                      .b = b.keys_t,
-                      .ldb = b.ld_chunk,
-                      .c = b.products,
-                      .ldc = b.ld_chunk,
-                      .rows = chunk.keys,
-                      .depth = call.width,
-                      .columns = chunk.keys,
-                      .shape = Shape::lower_result});
+  multiply_by_keys(call, chunk, b, b.keys, chunk.keys, 0, b.products);
   for (long i = 0; i < chunk.keys; ++i) {
     S* product = b.products + i * b.ld_chunk;
     each_vector<S>(chunk.keys, [&](long j) {
@@ -71,12 +62,9 @@ RAPT_INLINE void solve(const Buffers<S>& b, long rows, S* x, long columns) {
     const S* low = b.minus_low + first * b.ld_chunk;
     S* block = x + first * b.ld_value;
     if (first > 0) {
-      multiply(Product<S>{.a = low,
-                          .lda = b.ld_chunk,
-                          .b = x,
-                          .ldb = b.ld_value,
-                          .c = block,
-                          .ldc = b.ld_value,
+      multiply(Product<S>{.a = {low, b.ld_chunk},
+                          .b = {x, b.ld_value},
+                          .c = {block, b.ld_value},
                           .rows = count,
                           .depth = first,
                           .columns = columns,

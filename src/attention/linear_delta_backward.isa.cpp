@@ -122,12 +122,9 @@ void solve_transposed(const Buffers<S>& b, long rows, S* x, long columns) {
     const long count = at_most(solve_rows, rows - first), end = first + count;
     S* block = x + first * b.ld_value;
     if (end < rows) {
-      multiply(Product<S>{.a = b.minus_low + end * b.ld_chunk + first,
-                          .lda = b.ld_chunk,
-                          .b = x + end * b.ld_value,
-                          .ldb = b.ld_value,
-                          .c = block,
-                          .ldc = b.ld_value,
+      multiply(Product<S>{.a = {b.minus_low + end * b.ld_chunk + first, b.ld_chunk},
+                          .b = {x + end * b.ld_value, b.ld_value},
+                          .c = {block, b.ld_value},
                           .rows = count,
                           .depth = rows - end,
                           .columns = columns,
@@ -180,12 +177,9 @@ void differentiate_low(const Work<S>& w) {
   const Buffers<S>& b = w.b;
   const Gradients<S>& g = w.g;
   const long keys = w.chunk.keys;
-  multiply(Product<S>{.a = g.d_news,
-                      .lda = b.ld_value,
-                      .b = g.news_t,
-                      .ldb = b.ld_chunk,
-                      .c = g.d_low,
-                      .ldc = b.ld_chunk,
+  multiply(Product<S>{.a = {g.d_news, b.ld_value},
+                      .b = {g.news_t, b.ld_chunk},
+                      .c = {g.d_low, b.ld_chunk},
                       .rows = keys,
                       .depth = w.call.d_value,
                       .columns = keys,
@@ -203,12 +197,9 @@ void differentiate_low(const Work<S>& w) {
     });
     g.d_beta[i] = sum(d_beta);
   }
-  Product<S> to_keys{.a = g.d_low,
-                     .lda = b.ld_chunk,
-                     .b = b.keys,
-                     .ldb = b.ld_width,
-                     .c = g.d_keys,
-                     .ldc = b.ld_width,
+  Product<S> to_keys{.a = {g.d_low, b.ld_chunk},
+                     .b = {b.keys, b.ld_width},
+                     .c = {g.d_keys, b.ld_width},
                      .rows = keys,
                      .depth = keys,
                      .columns = w.call.width,
@@ -265,12 +256,9 @@ void differentiate_gates(const Work<S>& w) {
   const Gradients<S>& g = w.g;
   const long keys = w.chunk.keys;
   transpose(b.ratios, b.ld_chunk, keys, keys, g.ratios_t, b.ld_chunk);
-  multiply(Product<S>{.a = g.d_ratios,
-                      .lda = b.ld_chunk,
-                      .b = g.ratios_t,
-                      .ldb = b.ld_chunk,
-                      .c = g.d_low,
-                      .ldc = b.ld_chunk,
+  multiply(Product<S>{.a = {g.d_ratios, b.ld_chunk},
+                      .b = {g.ratios_t, b.ld_chunk},
+                      .c = {g.d_low, b.ld_chunk},
                       .rows = keys,
                       .depth = keys,
                       .columns = keys,

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 
 namespace rapt::attention {
 

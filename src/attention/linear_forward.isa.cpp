@@ -124,12 +124,9 @@ void read_chunk(const Call& call, const Item& item, const Chunk& chunk, const Bu
     });
     if (call.normalised) b.denominators[i] = sum(total);
   }
-  multiply(Product<S>{.a = b.scores,
-                      .lda = b.ld_chunk,
-                      .b = call.delta ? b.news : b.values,
-                      .ldb = b.ld_value,
-                      .c = b.sums,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {b.scores, b.ld_chunk},
+                      .b = {call.delta ? b.news : b.values, b.ld_value},
+                      .c = {b.sums, b.ld_value},
                       .rows = chunk.queries,
                       .depth = chunk.keys,
                       .columns = call.d_value,
@@ -148,12 +145,25 @@ void read_state(const Call& call, const Chunk& chunk, const Buffers<S>& b, const
   }
 }
 
+/// The logarithms of the denominators.
+template <typename S>
+void store_log_sum_exp(const Call& call, const Item& item, const Chunk& chunk, const Buffers<S>& b, long head) {
+  S* result = static_cast<S*>(call.log_sum_exp);
+  for (long i = 0; i < chunk.queries; ++i) {
+    const bool relative = call.map == Map::favor && b.denominators[i] != 0;
+    const double missing = relative ? missing_log(call, b.raw_queries + i * b.ld_key, b.query_tops[i]) : 0;
+    result[row_index(call, item, chunk.first_query + i, head)] = log_of(b.denominators[i], missing);
+  }
+}
+
 template <typename S>
 void output_head(const Call& call, const Item& item, const Step& step, Buffers<S>& b, long head) {
   const Chunk& chunk = step.chunk;
   const State<S> before = state_at<S>(call, step.before, call.decayed ? head : 0);
   const Stored out = query_rows(call, item, chunk, call.out, head, call.d_value);
   if (chunk.keys == 0 && before.sums == nullptr) {
+    clear(b.denominators, chunk.queries);
+    if (call.log_sum_exp != nullptr) store_log_sum_exp(call, item, chunk, b, head);
     for (long i = 0; i < chunk.queries; ++i) clear(b.sums + i * b.ld_value, padded(call.d_value));
     return store_rows(b.sums, b.ld_value, chunk.queries, call.d_value, nullptr, S(1), out);
   }
@@ -161,6 +171,7 @@ void output_head(const Call& call, const Item& item, const Step& step, Buffers<S
   prefetch_head(call, item, chunk, head + 1);
   if (chunk.keys > 0) read_chunk(call, item, chunk, b, head);
   if (before.sums != nullptr) read_state(call, chunk, b, before);
+  if (call.log_sum_exp != nullptr) store_log_sum_exp(call, item, chunk, b, head);
   if (call.normalised) invert(b.denominators, chunk.queries);
   store_rows(b.sums, b.ld_value, chunk.queries, call.d_value, call.normalised ? b.denominators : nullptr, S(1), out);
 }

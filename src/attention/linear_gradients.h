@@ -77,12 +77,9 @@ RAPT_INLINE void load_query_gradients(BackwardWork<S, Form>& w, long head) {
 template <typename S, template <typename> typename Form>
 RAPT_INLINE void multiply_score_gradients(const BackwardWork<S, Form>& w, const S* x_t) {
   multiply_scores(w.call, w.chunk, w.b);
-  multiply(Product<S>{.a = w.g.d_out,
-                      .lda = w.b.ld_value,
-                      .b = x_t,
-                      .ldb = w.b.ld_chunk,
-                      .c = w.g.d_scores,
-                      .ldc = w.b.ld_chunk,
+  multiply(Product<S>{.a = {w.g.d_out, w.b.ld_value},
+                      .b = {x_t, w.b.ld_chunk},
+                      .c = {w.g.d_scores, w.b.ld_chunk},
                       .rows = w.chunk.queries,
                       .depth = w.call.d_value,
                       .columns = w.chunk.keys,
@@ -96,23 +93,17 @@ template <typename S, template <typename> typename Form>
 RAPT_INLINE void pull_back(const BackwardWork<S, Form>& w, S* d_x) {
   const Buffers<S>& b = w.b;
   const Form<S>& g = w.g;
-  multiply(Product<S>{.a = g.d_scores,
-                      .lda = b.ld_chunk,
-                      .b = b.keys,
-                      .ldb = b.ld_width,
-                      .c = g.d_queries,
-                      .ldc = b.ld_width,
+  multiply(Product<S>{.a = {g.d_scores, b.ld_chunk},
+                      .b = {b.keys, b.ld_width},
+                      .c = {g.d_queries, b.ld_width},
                       .rows = w.chunk.queries,
                       .depth = w.chunk.keys,
                       .columns = w.call.width,
                       .shape = Shape::lower_left,
                       .diagonal = w.chunk.diagonal});
-  Product<S> to_keys{.a = g.d_scores,
-                     .lda = b.ld_chunk,
-                     .b = b.queries,
-                     .ldb = b.ld_width,
-                     .c = g.d_keys,
-                     .ldc = b.ld_width,
+  Product<S> to_keys{.a = {g.d_scores, b.ld_chunk},
+                     .b = {b.queries, b.ld_width},
+                     .c = {g.d_keys, b.ld_width},
                      .rows = w.chunk.keys,
                      .depth = w.chunk.queries,
                      .columns = w.call.width,
@@ -121,10 +112,9 @@ RAPT_INLINE void pull_back(const BackwardWork<S, Form>& w, S* d_x) {
                      .shape = Shape::upper_left,
                      .diagonal = w.chunk.diagonal};
   multiply(to_keys);
-  to_keys.a = b.scores;
-  to_keys.b = g.d_out;
-  to_keys.ldb = to_keys.ldc = b.ld_value;
-  to_keys.c = d_x;
+  to_keys.a = {b.scores, b.ld_chunk};
+  to_keys.b = {g.d_out, b.ld_value};
+  to_keys.c = {d_x, b.ld_value};
   to_keys.columns = w.call.d_value;
   multiply(to_keys);
 }
@@ -138,12 +128,9 @@ RAPT_INLINE void transpose_state(const BackwardWork<S, Form>& w, const State<S>&
 template <typename S, template <typename> typename Form>
 RAPT_INLINE void multiply_by_state_t(const BackwardWork<S, Form>& w, const S* x, long rows, S* result,
                                      bool accumulate = false) {
-  multiply(Product<S>{.a = x,
-                      .lda = w.b.ld_value,
-                      .b = w.g.state_t,
-                      .ldb = w.b.ld_width,
-                      .c = result,
-                      .ldc = w.b.ld_width,
+  multiply(Product<S>{.a = {x, w.b.ld_value},
+                      .b = {w.g.state_t, w.b.ld_width},
+                      .c = {result, w.b.ld_width},
                       .rows = rows,
                       .depth = w.call.d_value,
                       .columns = w.call.width,
@@ -154,12 +141,9 @@ RAPT_INLINE void multiply_by_state_t(const BackwardWork<S, Form>& w, const S* x,
 template <typename S, template <typename> typename Form>
 RAPT_INLINE void pull_back_state(const BackwardWork<S, Form>& w, long index, bool accumulate) {
   const Buffers<S>& b = w.b;
-  multiply(Product<S>{.a = b.queries_before,
-                      .lda = b.ld_width,
-                      .b = w.g.d_out,
-                      .ldb = b.ld_value,
-                      .c = w.g.added + index * w.call.width * b.ld_value,
-                      .ldc = b.ld_value,
+  multiply(Product<S>{.a = {b.queries_before, b.ld_width},
+                      .b = {w.g.d_out, b.ld_value},
+                      .c = {w.g.added + index * w.call.width * b.ld_value, b.ld_value},
                       .rows = w.call.width,
                       .depth = w.chunk.queries,
                       .columns = w.call.d_value,

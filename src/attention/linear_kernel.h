@@ -8,19 +8,11 @@
 /// every key, chunks with keys only come first and chunks with queries only follow.
 #pragma once
 
-#include <cstdint>
-
-#include "rapt/dtype.h"
+#include "attention/kernel.h"
 
 namespace rapt::attention::linear {
 
 constexpr int chunk_tokens = 64;
-
-/// Element (token, head, i) of an operand lies at data[token * stride + head * d + i].
-struct Operand {
-  void* data = nullptr;
-  std::int64_t stride = 0;
-};
 
 /// From queries and keys to features.
 enum class Map : std::uint8_t { none, elu_plus_one, relu, favor };
@@ -43,6 +35,7 @@ struct Call {
   bool decayed = false;     ///< retention: every head has its decay, and its state
   bool delta = false;       ///< the gated delta rule
   bool causal = true;
+  std::int32_t heads = 0;
   std::int32_t d_key = 0, d_value = 0;
   std::int32_t width = 0;  ///< features: rows of the state
   double query_scale = 1;  ///< q and k are multiplied by these when they are loaded
@@ -56,13 +49,7 @@ struct Call {
   std::int64_t decay_stride = 0;
   Operand q, k, v, out, alpha, beta;
   Operand d_out, dq, dk, dv, d_alpha, d_beta;
-  float* weights = nullptr;
-};
-
-/// One sequence and the query heads [head, head + heads) of the key-value head kv_head.
-struct Item {
-  std::int32_t query_begin, query_count, key_begin, key_count;
-  std::int32_t head, heads, kv_head;
+  void* log_sum_exp = nullptr;  ///< [query tokens, heads] of S: log of the denominators; null: not wanted
 };
 
 /// Keys [first_key, first_key + keys) and queries [first_query, first_query + queries), counted within the sequence.
@@ -92,7 +79,6 @@ struct Sizes {
   std::int64_t chunk_backward = 0;  ///< of a chunk in the backward pass
   std::int64_t state = 0;           ///< of the states of an item
   std::int64_t recurrent = 0;       ///< of an item computed token by token
-  std::int64_t weights = 0;         ///< of a call of weights
 };
 
 /// The inner loops compiled for one instruction set. Every function computes from its own step and item only, so steps
@@ -119,8 +105,10 @@ struct Kernels {
   /// A whole item token by token; `state` is in the caller's layout and updated in place.
   void (*recurrent)(const Call& call, const Item& item, void* state, void* memory);
 
-  /// The weights of queries [first_query, first_query + queries) of the item's only head.
-  void (*weights)(const Call& call, const Item& item, std::int32_t first_query, std::int32_t queries, void* memory);
+  /// Like those of softmax, for items with one head; attention::Call::linear says the rest. row_statistics writes what
+  /// is asked about the rows of an item.
+  WeightKernels of_weights;
+  Kernel* row_statistics;
 };
 
 }  // namespace rapt::attention::linear

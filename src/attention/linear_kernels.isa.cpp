@@ -13,8 +13,7 @@ void measure(const Call& call, const Item& item, Sizes* sizes) {
   *sizes = {.chunk = static_cast<std::int64_t>(chunk.used),
             .chunk_backward = call.delta ? bytes_of_delta_backward(call, item) : bytes_of_sums_backward(call, item),
             .state = static_cast<std::int64_t>(states.used),
-            .recurrent = bytes_of_recurrent(call),
-            .weights = bytes_of_weights(call, item)};
+            .recurrent = bytes_of_recurrent(call)};
 }
 
 void prepare_backward(const Call& call, const Item& item, const Step& step) {
@@ -41,6 +40,7 @@ const Kernels kernels{.measure = measure,
                       .advance_backward = advance_backward,
                       .finish_backward = finish_backward,
                       .recurrent = recurrent,
-                      .weights = weights};
+                      .of_weights = {weights_items, tile_statistics_items},
+                      .row_statistics = row_statistics_items};
 
 }  // namespace rapt::attention::linear::RAPT_ISA

@@ -21,16 +21,20 @@ enum class Shape {
   upper_left,    ///< a transposed is
 };
 
+/// A matrix and the elements from one of its rows to the next.
+template <typename S>
+struct Matrix {
+  S* data;
+  long ld;
+};
+
 /// The product c (+)= a b. Each element of c is summed over the depth in ascending order by one chain of multiply-adds
 /// and then, when accumulating, added to c, whatever the tile it falls into.
 template <typename S>
 struct Product {
-  const S* a;  ///< [rows, depth], or [depth, rows] when transposed
-  long lda;
-  const S* b;  ///< [depth, columns]
-  long ldb;
-  S* c;  ///< [rows, columns]
-  long ldc;
+  Matrix<const S> a;  ///< [rows, depth], or [depth, rows] when transposed
+  Matrix<const S> b;  ///< [depth, columns]
+  Matrix<S> c;        ///< [rows, columns]
   long rows;
   long depth;
   long columns;  ///< rounded up to whole vectors, so b and c must have such rows

@@ -26,15 +26,15 @@ RAPT_INLINE Block<S> block_of(const Product<S>& p, long row) {
   const long first = p.shape == Shape::upper_left ? at_least(0, at_most(p.depth, row - p.diagonal)) : 0;
   const long depth = p.shape == Shape::lower_left ? at_most(p.depth, reach) : p.depth - first;
   const long columns = p.shape == Shape::lower_result ? at_most(p.columns, reach) : p.columns;
-  const S* a = p.transposed ? p.a + first * p.lda + row : p.a + row * p.lda + first;
-  return {a, p.b + first * p.ldb, p.c + row * p.ldc, depth, columns};
+  const S* a = p.transposed ? p.a.data + first * p.a.ld + row : p.a.data + row * p.a.ld + first;
+  return {a, p.b.data + first * p.b.ld, p.c.data + row * p.c.ld, depth, columns};
 }
 
 template <int rows, int vectors, bool transposed, typename S>
 RAPT_INLINE void multiply_tile(const Product<S>& p, const Block<S>& block, long column) {
   constexpr int width = Simd<S>::width;
-  const long a_step = transposed ? p.lda : 1;
-  const long lda = p.lda, ldb = p.ldb;
+  const long a_step = transposed ? p.a.ld : 1;
+  const long lda = p.a.ld, ldb = p.b.ld;
   const S* a = block.a;
   const S* b = block.b + column;
   Vector<S> sums[rows][vectors] = {};
@@ -51,7 +51,7 @@ RAPT_INLINE void multiply_tile(const Product<S>& p, const Block<S>& block, long 
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    S* c = block.c + r * p.ldc + column;
+    S* c = block.c + r * p.c.ld + column;
 #pragma GCC unroll 4
     for (int i = 0; i < vectors; ++i) {
       store(p.accumulate ? load(c + i * width) + sums[r][i] : sums[r][i], c + i * width);

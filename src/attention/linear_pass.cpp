@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "attention/call.h"
 #include "core/aligned_memory.h"
 
 namespace rapt::attention::linear {
@@ -37,7 +38,8 @@ std::vector<Chunk> chunks_of(const Call& call, const Item& item) {
 std::size_t state_bytes_of(const Call& call, const Item& item) {
   const std::int64_t vectors = (call.normalised ? 1 : 0) + (call.map == Map::favor ? 1 : 0);
   const std::int64_t elements = std::int64_t{call.width} * (call.d_value + vectors);
-  return static_cast<std::size_t>(elements * (call.decayed ? item.heads : 1)) * size_of(scalar_type(call.dtype));
+  return static_cast<std::size_t>(elements * (call.decayed ? item.heads : 1)) *
+         static_cast<std::size_t>(size_of_sum(call.dtype));
 }
 
 /// Memory for a job, 64-byte aligned: up to `kept_bytes` the thread's own, which stays for the next job. One at a time
@@ -242,11 +244,6 @@ void forward_job(const PreparedCall& prepared, const Job& job, bool split) {
 
 void backward_job(const PreparedCall& prepared, const Job& job, bool split, double* d_decays) {
   Pass(prepared, job, split).backward(d_decays);
-}
-
-void weights_job(const PreparedCall& prepared, const Item& item, std::int32_t first_query, std::int32_t queries) {
-  Memory memory(prepared.sizes.weights);
-  prepared.kernels.weights(prepared.call, item, first_query, queries, memory.take(prepared.sizes.weights));
 }
 
 }  // namespace rapt::attention::linear

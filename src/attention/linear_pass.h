@@ -20,7 +20,5 @@ struct Job {
 void forward_job(const PreparedCall& prepared, const Job& job, bool split);
 /// d_decays: [heads of the item], added to; null: not wanted.
 void backward_job(const PreparedCall& prepared, const Job& job, bool split, double* d_decays);
-/// The weights of queries [first_query, first_query + queries).
-void weights_job(const PreparedCall& prepared, const Item& item, std::int32_t first_query, std::int32_t queries);
 
 }  // namespace rapt::attention::linear

@@ -28,6 +28,7 @@ struct Memory {
   S* out;      ///< [d_value]
   S* factors;  ///< favor: [width], what is left of the state
   S* exponents;
+  S* query_top;  ///< favor: what exponents of the query are relative to
 
   Memory(Carver& carver, const Call& call)
       : raw(carver.take<S>(padded(call.d_key))),
@@ -36,7 +37,8 @@ struct Memory {
         value(carver.take<S>(padded(call.d_value))),
         out(carver.take<S>(padded(call.d_value))),
         factors(carver.take<S>(padded(call.width))),
-        exponents(carver.take<S>(padded(call.width))) {}
+        exponents(carver.take<S>(padded(call.width))),
+        query_top(carver.take<S>(1)) {}
 };
 
 /// One sequence and key-value head at work.
@@ -143,23 +145,15 @@ RAPT_INLINE S dot_unpadded(const S* padded_row, const S* row, long count) {
 // Keys and queries.
 
 template <typename S>
-void project(const Work<S>& w, const Stored& source, double scale, S* result) {
+void load_projection(const Work<S>& w, const Stored& source, double scale, S* result) {
   load_rows(source, 1, w.call.d_key, static_cast<S>(scale), w.m.raw, 0);
-  multiply(Product<S>{.a = w.m.raw,
-                      .lda = 0,
-                      .b = static_cast<const S*>(w.call.directions_t),
-                      .ldb = w.call.directions_t_stride,
-                      .c = result,
-                      .ldc = 0,
-                      .rows = 1,
-                      .depth = w.call.d_key,
-                      .columns = w.call.width});
+  project<S>(w.call, {w.m.raw, 0}, 1, {result, 0});
 }
 
 /// The features of a key of favor relative to maxima that count it in, and what is left of the state under them.
 template <typename S>
 void load_favor_key(const Work<S>& w, const Stored& source, const Rows<S>& state) {
-  project(w, source, w.call.key_scale, w.m.exponents);
+  load_projection(w, source, w.call.key_scale, w.m.exponents);
   const S half_square = dot(w.m.raw, w.m.raw, w.call.d_key) / 2;
   const Vector<S> none = minus_infinity<S>();
   each_vector<S>(w.call.width, [&](long f) {
@@ -206,7 +200,7 @@ void load_query(const Work<S>& w, std::int32_t query, long head, const Rows<S>& 
     if (w.call.map != Map::none) map_rows(w.call.map, w.m.query, 0, 1, w.call.width);
     return;
   }
-  project(w, source, w.call.query_scale, w.m.query);
+  load_projection(w, source, w.call.query_scale, w.m.query);
   const Vector<S> none = minus_infinity<S>();
   Vector<S> highest = none;
   each_vector<S>(w.call.width, [&](long f) {
@@ -219,6 +213,7 @@ void load_query(const Work<S>& w, std::int32_t query, long head, const Rows<S>& 
   });
   const S maximum_of_row = maximum(highest);
   const S shift = maximum_of_row == -infinity<S> ? S(0) : maximum_of_row;
+  *w.m.query_top = shift;
   each_vector<S>(w.call.width, [&](long f) { store(exponential(load(w.m.query + f) - shift), w.m.query + f); });
 }
 
@@ -227,6 +222,10 @@ void store_out(const Work<S>& w, std::int32_t query, long head, const Rows<S>& s
   S denominator = 1;
   if (w.call.normalised) {
     denominator = dot_unpadded(w.m.query, state.norm, w.call.width);
+    if (w.call.log_sum_exp != nullptr) {
+      const double missing = w.call.map == Map::favor ? missing_log(w.call, w.m.raw, *w.m.query_top) : 0;
+      static_cast<S*>(w.call.log_sum_exp)[row_index(w.call, w.item, query, head)] = log_of(denominator, missing);
+    }
     invert(&denominator, 1);
   }
   const Chunk at{0, 0, query, 1, 0};

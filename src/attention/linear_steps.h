@@ -25,7 +25,6 @@ std::int64_t bytes_of_delta_backward(const Call& call, const Item& item);
 
 void recurrent(const Call& call, const Item& item, void* state, void* memory);
 std::int64_t bytes_of_recurrent(const Call& call);
-void weights(const Call& call, const Item& item, std::int32_t first_query, std::int32_t queries, void* memory);
-std::int64_t bytes_of_weights(const Call& call, const Item& item);
+Kernel weights_items, tile_statistics_items, row_statistics_items;
 
 }  // namespace rapt::attention::linear::RAPT_ISA

@@ -17,49 +17,27 @@ Columns columns_of(const Item& item, std::int64_t bins) {
   return {first, bin(std::int64_t{item.first_key} + item.keys - 1) - first + 1};
 }
 
-/// Adds what items left to the pooled maps, in the order of the items.
-void add_pooled(const Problem& problem, const Statistics& ask, const std::vector<Item>& items) {
-  const std::int64_t size = std::int64_t{ask.bins} * ask.bins;
-  std::fill_n(ask.pooled, static_cast<std::int64_t>(problem.sequences.size()) * problem.heads * size, 0.0f);
-  for (const Item& item : items) {
-    const Columns columns = columns_of(item, ask.bins);
-    float* const map = ask.pooled + (std::int64_t{item.sequence} * problem.heads + item.head) * size;
-    const float* const from = static_cast<const float*>(item.partial);
-    for (std::int64_t r = 0; r < ask.bins; ++r) {
-      for (std::int64_t c = 0; c < columns.count; ++c) {
-        map[r * ask.bins + columns.first + c] += from[r * columns.count + c];
-      }
-    }
-  }
-}
-
 /// key_mass and pooled maps: items own keys, as in the backward pass.
-void collect_tiles(const Kernels& kernels, const Items& make, Call call, const Statistics& ask) {
+void collect_tiles(Kernel* kernel, const Items& make, Call call, const Statistics& ask) {
   const Problem& problem = make.problem();
   call.key_mass = ask.key_mass;
   call.bins = ask.bins;
   std::vector<Item> items;
-  std::int64_t size = 0;
   for (std::size_t i = 0; i < problem.sequences.size(); ++i) {
     for (int head = 0; head < problem.heads; ++head) {
       for (const Item& item : cut_into_shares(make.of_head(i, head, 0, problem.sequences[i].query_count))) {
         items.push_back(item);
-        size += ask.bins * columns_of(item, ask.bins).count;
       }
     }
   }
-  std::vector<float> memory(static_cast<std::size_t>(size));
-  float* place = memory.data();
-  for (Item& item : items) {
-    item.partial = place;
-    place += ask.bins * columns_of(item, ask.bins).count;
-  }
-  make.run(kernels.tile_statistics, call, items);
-  if (ask.bins > 0) add_pooled(problem, ask, items);
+  PooledMaps maps(problem, ask.bins, ask.pooled);
+  maps.give_places(items);
+  make.run(kernel, call, items);
+  maps.collect(items);
 }
 
 /// Whole rows of weights.
-void collect_rows(const Kernels& kernels, const Items& make, const Call& call, const Statistics& ask) {
+void collect_rows(Kernel* kernel, const Items& make, const Call& call, const Statistics& ask) {
   const Problem& problem = make.problem();
   std::vector<Item> items;
   float* place = ask.row_weights;
@@ -72,7 +50,7 @@ void collect_rows(const Kernels& kernels, const Items& make, const Call& call, c
       place += ask.row_stride;
     }
   }
-  make.run(kernels.weights, call, items);
+  make.run(kernel, call, items);
 }
 
 }  // namespace
@@ -92,9 +70,50 @@ RowStatistics row_statistics(const Statistics* ask) {
           .top_weights = ask->top_weights};
 }
 
-void collect_statistics(const Kernels& kernels, const Items& make, const Call& call, const Statistics& ask) {
-  if (ask.of_tiles()) collect_tiles(kernels, make, call, ask);
-  if (!ask.rows.empty()) collect_rows(kernels, make, call, ask);
+void collect_statistics(const WeightKernels& kernels, const Items& make, const Call& call, const Statistics& ask) {
+  if (ask.of_tiles()) collect_tiles(kernels.tile_statistics, make, call, ask);
+  if (!ask.rows.empty()) collect_rows(kernels.weights, make, call, ask);
+}
+
+PooledMaps::PooledMaps(const Problem& problem, int bins, float* maps) : problem_(problem), bins_(bins), maps_(maps) {
+  std::fill_n(maps, static_cast<std::int64_t>(problem.sequences.size()) * problem.heads * bins * bins, 0.0f);
+}
+
+void PooledMaps::give_places(std::vector<Item>& items) {
+  if (bins_ == 0) return;
+  std::int64_t size = 0;
+  for (const Item& item : items) size += std::int64_t{item.heads} * bins_ * columns_of(item, bins_).count;
+  shares_.resize(static_cast<std::size_t>(size));
+  float* place = shares_.data();
+  for (Item& item : items) {
+    item.map = place;
+    place += std::int64_t{item.heads} * bins_ * columns_of(item, bins_).count;
+  }
+}
+
+void PooledMaps::collect(const std::vector<Item>& items) const {
+  if (bins_ == 0) return;
+  for (const Item& item : items) {
+    const Columns columns = columns_of(item, bins_);
+    float* const map = maps_ + (std::int64_t{item.sequence} * problem_.heads + item.head) * bins_ * bins_;
+    for (std::int64_t row = 0; row < std::int64_t{item.heads} * bins_; ++row) {
+      for (std::int64_t c = 0; c < columns.count; ++c) {
+        map[row * bins_ + columns.first + c] += item.map[row * columns.count + c];
+      }
+    }
+  }
+}
+
+void write_weights(Kernel* kernel, const Items& make, const Call& call, int sequence, int head, float* weights) {
+  std::vector<Item> items;
+  const Span& s = make.problem().sequences[static_cast<std::size_t>(sequence)];
+  constexpr std::int32_t queries = 64;
+  for (std::int32_t first = 0; first < s.query_count; first += queries) {
+    Item item = make.of_head(static_cast<std::size_t>(sequence), head, first, std::min(queries, s.query_count - first));
+    item.partial = weights + std::int64_t{first} * s.key_count;
+    items.push_back(item);
+  }
+  make.run(kernel, call, items);
 }
 
 std::size_t sequence_of_row(const Problem& problem, std::int32_t row) {

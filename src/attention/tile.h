@@ -359,15 +359,6 @@ RAPT_INLINE KeyRange visible_range(const Call& call, const Item& item, long firs
   return {begin, end};
 }
 
-/// Fills in `buffers` (which has a member carve(Carver&)) from this thread's scratch memory.
-template <typename Buffers>
-RAPT_INLINE void allocate(Buffers& buffers) {
-  Carver measure{0};
-  buffers.carve(measure);
-  Carver carver = carver_of(thread_scratch(static_cast<long>(measure.used)));
-  buffers.carve(carver);
-}
-
 /// Calls function(type{}) with the element type of the call.
 template <typename Function>
 RAPT_INLINE void with_type(const Call& call, Function function) {

@@ -1,6 +1,7 @@
 /// What keys receive, and pooled maps: one more pass over the tiles, with the weights of the finished softmax. An item
 /// owns some keys of one head and looks at all rows, so that nothing is added up by two threads.
 #include "attention/added_scores.h"
+#include "attention/pooled_map.h"
 
 namespace rapt::attention::RAPT_ISA {
 namespace {
@@ -17,8 +18,7 @@ struct TileStatistics {
   const long most_keys = at_most(tile_keys, item.keys);
   const long depth = elements_of<T>(call.d_key);
   const long ld_keys = leading<Element>(depth);
-  const long first_bin = item.keys > 0 ? bin_of_key(item.first_key) : 0;
-  const long touched_bins = item.keys > 0 ? bin_of_key(item.first_key + item.keys - 1) - first_bin + 1 : 0;
+  const PooledMap map{call, item};
 
   Element* queries;  ///< [depth, group]
   Element* keys;     ///< [most_keys, depth]
@@ -36,11 +36,6 @@ struct TileStatistics {
     terms = carver.take<S>(call.added.any ? most_keys * group : 0);
     mass = carver.take<S>(most_keys * width);
   }
-
-  long bin_of_key(long key) const { return call.bins > 0 ? key * call.bins / item.key_count : 0; }
-  long bin_of_query(long query) const { return query * call.bins / item.query_count; }
-  /// The first of `count` things that do not lie in `bin` or before.
-  long end_of_bin(long bin, long count) const { return ((bin + 1) * count + call.bins - 1) / call.bins; }
 
   /// The row of a query: the item has one head.
   Row row_at(long row) const {
@@ -75,34 +70,16 @@ struct TileStatistics {
       if (sight.kind != 1) return p;
       return mask(j, v) ? p : Vector<S>{};
     };
-    for (long j = 0; j < sight.keys;) {
-      const long bin = bin_of_key(first_key + j);
-      const long end = call.bins > 0 ? at_most(sight.keys, end_of_bin(bin, item.key_count) - first_key) : sight.keys;
+    map.each_part(first_key, first_key + sight.keys, item.key_count, [&](long bin, long begin, long end) {
       Vector<S> sum[2] = {};
-      for (; j < end; ++j) {
+      for (long j = begin - first_key; j < end - first_key; ++j) {
         const Vector<S> p[2] = {weight(j, 0), weight(j, 1)};
         sum[0] += p[0];
         sum[1] += p[1];
         store(load(mass + j * width) + (p[0] + p[1]), mass + j * width);
       }
-      if (call.bins > 0) add_to_map(first_row, rows, bin - first_bin, sum);
-    }
-  }
-
-  /// Adds sums of rows to the pooled map, bin by bin of their queries.
-  void add_to_map(long first_row, long rows, long column, const Vector<S>* sum) {
-    for (long r = 0; r < rows;) {
-      const long query = row_at(first_row + r).query;
-      const long bin = bin_of_query(query);
-      const long end = at_most(rows, r + end_of_bin(bin, item.query_count) - query);
-      S total = 0;
-      for (int v = 0; v < 2; ++v) {
-        const auto of_bin = lanes_below<S>(end - v * width) & ~lanes_below<S>(r - v * width);
-        total += kernels::sum(of_bin ? sum[v] : Vector<S>{});
-      }
-      static_cast<float*>(item.partial)[bin * touched_bins + column] += static_cast<float>(total);
-      r = end;
-    }
+      if (call.bins > 0) map.add_rows<S>(first_row, rows, bin, sum);
+    });
   }
 
   void tile(long first_key, long count) {
@@ -138,7 +115,7 @@ struct TileStatistics {
   }
 
   void run() {
-    if (call.bins > 0) clear(static_cast<float*>(item.partial), call.bins * touched_bins);
+    if (call.bins > 0) map.begin();
     const long end = item.first_key + item.keys;
     for (long key = item.first_key; key < end; key += tile_keys) tile(key, at_most(tile_keys, end - key));
   }

@@ -6,7 +6,6 @@
 
 #include "core/context.h"
 #include "rapt/attention.h"
-#include "rapt/linear_attention.h"
 
 namespace rapt {
 
@@ -24,12 +23,9 @@ struct TracedAttention {
   int layer = 0;
   const attention::Problem& problem;
   attention::Inputs inputs;
-  /// [query tokens, heads]; with q and k it gives any weight: see attention::weights
+  /// [query tokens, heads]; with q and k it gives any weight: see attention::weights. Null for linear forms that are
+  /// not normalised.
   const void* log_sum_exp = nullptr;
-  /// Set where the layer has a linear form; `problem` then tells sizes only, and there is no log_sum_exp.
-  const attention::LinearProblem* linear = nullptr;
-  /// false: a linear layer has seen keys before these, of which only its state is left.
-  bool from_start = true;
 };
 
 class Trace {

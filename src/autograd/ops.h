@@ -12,7 +12,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "rapt/attention.h"
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 
 namespace rapt::ops {
 
@@ -99,7 +99,7 @@ struct HeadColumns {
   Var values;
   std::int64_t begin = 0;
 };
-/// A linear form of attention (rapt/linear_attention.h), with what it points to.
+/// A linear form of attention (rapt/linear_form.h), with what it points to.
 struct LinearAttention {
   attention::LinearForm::Kind kind = attention::LinearForm::Kind::elu_plus_one;
   bool causal = true;

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "cli/bench_report.h"
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 
 namespace rapt::bench {
 namespace {
@@ -39,18 +39,20 @@ class Inputs {
   }
 
   void forward(const Form& form, const attention::RandomFeatures& features) const {
-    attention::linear_forward({.sequences = case_.sequences,
-                               .heads = case_.heads,
-                               .kv_heads = case_.kv_heads,
-                               .d_key = case_.d_head,
-                               .d_value = case_.d_head,
-                               .scale = 1 / std::sqrt(static_cast<double>(case_.d_head)),
-                               .form = {.kind = form.kind,
-                                        .features = features,
-                                        .decays = decays_.data(),
-                                        .alpha = rows_of(gates_),
-                                        .beta = rows_of(gates_)}},
-                              {rows_of(q_), rows_of(k_), rows_of(v_)}, rows_of(out_), {}, ctx_.threads());
+    const LinearForm linear{.kind = form.kind,
+                            .features = features,
+                            .decays = decays_.data(),
+                            .alpha = rows_of(gates_),
+                            .beta = rows_of(gates_)};
+    attention::forward({.sequences = case_.sequences,
+                        .heads = case_.heads,
+                        .kv_heads = case_.kv_heads,
+                        .d_key = case_.d_head,
+                        .d_value = case_.d_head,
+                        .scale = 1 / std::sqrt(static_cast<double>(case_.d_head)),
+                        .visibility = case_.visibility,
+                        .linear = &linear},
+                       {rows_of(q_), rows_of(k_), rows_of(v_)}, {.out = rows_of(out_)}, ctx_.threads());
   }
 
  private:

@@ -8,14 +8,14 @@
 
 #include "attention/expression.h"
 #include "autograd/ops.h"
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 #include "rapt/visibility.h"
 
 namespace rapt {
 
 /// The attention of one layer. It adds no parameters, so a model trained with one can be run with any other.
 struct LayerAttention {
-  /// A linear form (rapt/linear_attention.h). Retention decays by 1 - 2^(-5 - h) in head h (Sun et al., "Retentive
+  /// A linear form (rapt/linear_form.h). Retention decays by 1 - 2^(-5 - h) in head h (Sun et al., "Retentive
   /// Network", 2023, 2.2); its keys are turned where positions are rotary, and its output is not normalised. The gated
   /// delta rule is not among them: it needs two learnt numbers a token.
   struct Linear {

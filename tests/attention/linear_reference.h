@@ -8,13 +8,14 @@
 #include <span>
 #include <vector>
 
-#include "attention/linear.h"
+#include "attention/kernels.h"
 #include "attention/linear_features.h"
 #include "attention/testing.h"
 
 namespace rapt::attention::linear {
 
 using Kind = LinearForm::Kind;
+using Path = LinearForm::Path;
 
 /// The first `count` standard normal numbers of a seed; drawn once, for many examples differ in their form only.
 inline std::span<const double> normal_numbers_of(std::uint64_t seed, std::size_t count) {
@@ -98,12 +99,13 @@ struct Example {
 template <typename T>
 struct Trial {
   using S = Scalar<T>;
-  const Kernels& kernels;
+  const attention::Kernels& kernels;
   const Example& example;
   int threads;
   Storage<T> q, k, v, d_out, out, dq, dk, dv;
   Storage<S> alpha, beta, d_alpha, d_beta;
-  std::vector<S> decays, d_decays, states;
+  std::vector<S> decays, d_decays, states, log_sum_exp;
+  LinearForm form;
 
   explicit Trial(const Example& e, kernels::Isa isa = kernels::isa(), int with_threads = 2)
       : kernels(kernels_for(isa)),
@@ -122,54 +124,58 @@ struct Trial {
         d_alpha(e.key_tokens(), e.kv_heads, untouched),
         d_beta(e.key_tokens(), e.kv_heads, untouched),
         decays(e.decays.begin(), e.decays.end()),
-        d_decays(e.decays.size(), static_cast<S>(untouched)) {}
+        d_decays(e.decays.size(), static_cast<S>(untouched)),
+        log_sum_exp(static_cast<std::size_t>(e.query_tokens() * e.heads), static_cast<S>(untouched)),
+        form{.kind = e.kind,
+             .features = e.features,
+             .decays = decays.data(),
+             .alpha = alpha.rows(),
+             .beta = beta.rows(),
+             .path = Path::chunked} {}
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
 
-  LinearProblem problem() {
+  Problem problem() const {
     return {.sequences = example.sequences,
             .heads = example.heads,
             .kv_heads = example.kv_heads,
             .d_key = example.d_key,
             .d_value = example.d_value,
             .scale = example.scale,
-            .form = {.kind = example.kind,
-                     .causal = example.causal,
-                     .features = example.features,
-                     .decays = decays.data(),
-                     .alpha = alpha.rows(),
-                     .beta = beta.rows()},
-            .path = LinearPath::chunked};
+            .visibility = example.causal ? Visibility::causal() : Visibility::full(),
+            .linear = &form};
   }
-  Inputs inputs() { return {q.rows(), k.rows(), v.rows()}; }
-  Trial& forward(LinearPath path = LinearPath::chunked) {
-    LinearProblem p = problem();
-    p.path = path;
-    linear::forward(kernels, p, inputs(), out.rows(), {}, threads);
+  Inputs inputs(const void* before = nullptr) { return {q.rows(), k.rows(), v.rows(), before}; }
+  Outputs outputs(void* after = nullptr) {
+    return {.out = out.rows(), .log_sum_exp = form.is_normalised() ? log_sum_exp.data() : nullptr, .states = after};
+  }
+  Trial& forward(Path path = Path::chunked) {
+    form.path = path;
+    attention::forward(kernels, problem(), inputs(), outputs(), threads);
     return *this;
   }
   /// The same, leaving `states`.
-  Trial& forward_with_states(LinearPath path = LinearPath::chunked) {
-    LinearProblem p = problem();
-    p.path = path;
-    states.assign(example.sequences.size() * static_cast<std::size_t>(linear_state_size(p)), static_cast<S>(untouched));
-    linear::forward(kernels, p, inputs(), out.rows(), {.after = states.data()}, threads);
+  Trial& forward_with_states(Path path = Path::chunked) {
+    form.path = path;
+    states.assign(example.sequences.size() * static_cast<std::size_t>(state_size(problem())),
+                  static_cast<S>(untouched));
+    attention::forward(kernels, problem(), inputs(), outputs(states.data()), threads);
     return *this;
   }
   Trial& backward() {
-    linear::backward(kernels, problem(), inputs(), d_out.rows(),
-                     {.q = dq.rows(),
-                      .k = dk.rows(),
-                      .v = dv.rows(),
-                      .alpha = d_alpha.rows(),
-                      .beta = d_beta.rows(),
-                      .decays = d_decays.data()},
-                     threads);
+    Gradients gradients{.q = dq.rows(), .k = dk.rows(), .v = dv.rows()};
+    if (form.kind == Kind::gated_delta) gradients.alpha = d_alpha.rows();
+    if (form.kind == Kind::gated_delta) gradients.beta = d_beta.rows();
+    if (form.kind == Kind::retention) gradients.decays = d_decays.data();
+    attention::backward(kernels, problem(), inputs(), {}, d_out.rows(), gradients, threads);
     return *this;
   }
+  /// After forward().
   std::vector<float> weights(int sequence, int head) {
     const Span& s = example.sequences[static_cast<std::size_t>(sequence)];
     std::vector<float> result(static_cast<std::size_t>(s.query_count) * static_cast<std::size_t>(s.key_count),
                               static_cast<float>(untouched));
-    linear::weights(kernels, problem(), inputs(), sequence, head, result, threads);
+    attention::weights(kernels, problem(), inputs(), outputs().log_sum_exp, sequence, head, result, threads);
     return result;
   }
   /// The example with its inputs rounded to T.
@@ -238,6 +244,28 @@ inline std::vector<double> reference_weights(const Example& e, const Span& s, in
     }
   }
   return weights;
+}
+
+/// The logs of the denominators, [query tokens, heads].
+inline std::vector<double> reference_log_sum_exp(const Example& e) {
+  std::vector<double> result(static_cast<std::size_t>(e.query_tokens() * e.heads), untouched);
+  for (const Span& s : e.sequences) {
+    for (int head = 0; head < e.heads; ++head) {
+      std::vector<double> sums;  // of features of the keys seen so far
+      int taken_in = 0;
+      for (int i = 0; i < s.query_count; ++i) {
+        const std::vector<double> phi_q = features_of(e, e.query(s, i, head), 0);
+        sums.resize(phi_q.size());
+        for (; taken_in < e.visible(s, i); ++taken_in) {
+          const std::vector<double> phi_k = features_of(e, e.key(s, taken_in, head), 0);
+          for (std::size_t f = 0; f < sums.size(); ++f) sums[f] += phi_k[f];
+        }
+        result[static_cast<std::size_t>((s.query_begin + i) * e.heads + head)] =
+            std::log(product(phi_q.data(), sums.data(), static_cast<int>(sums.size())));
+      }
+    }
+  }
+  return result;
 }
 
 /// S_t of the delta rule as the paper writes it, [d_value, d_key], taken from S_(t-1) by key `j`.

@@ -1,4 +1,4 @@
-#include "rapt/linear_attention.h"
+#include "rapt/linear_form.h"
 
 #include <gtest/gtest.h>
 
@@ -81,18 +81,34 @@ void for_each_example(Check check) {
 
 // The three ways of computing are equal.
 
+/// Relative where it is above 1. Empty `expected`: there is none.
+template <typename S>
+void expect_log_sum_exp(const std::vector<S>& found, const std::vector<double>& expected, double error) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto x = static_cast<double>(found[i]);
+    if (x == expected[i]) continue;  // as infinities are
+    ASSERT_LE(std::abs(x - expected[i]), error * std::max(1.0, std::abs(expected[i])));
+  }
+}
+
+/// The results of the definition.
+struct Expected {
+  std::vector<double> out, log_sum_exp;
+};
+
 /// By chunks and token by token, on every instruction set. Errors are relative to the largest output; signs of
 /// retention cancel, so that an output may come out small beside what it is made of.
 template <typename T>
-void expect_near(const Example& e, const std::vector<double>& expected, double error) {
-  const double unit = std::max(largest(expected), 1e-3 * largest(e.v));
+void expect_near(const Example& e, const Expected& expected, double error) {
+  const double unit = std::max(largest(expected.out), 1e-3 * largest(e.v));
   for (const kernels::Isa isa : instruction_sets()) {
     SCOPED_TRACE(name_of(isa));
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
-      SCOPED_TRACE(path == LinearPath::chunked ? "chunked" : "recurrent");
+    for (const Path path : {Path::chunked, Path::recurrent}) {
+      SCOPED_TRACE(path == Path::chunked ? "chunked" : "recurrent");
       Trial<T> run(e, isa);
       run.forward(path);
-      EXPECT_LE(distance(run.out.values(), expected), error * unit);
+      EXPECT_LE(distance(run.out.values(), expected.out), error * unit);
+      expect_log_sum_exp(run.log_sum_exp, expected.log_sum_exp, std::min(error, 1e-5));
     }
   }
 }
@@ -100,7 +116,8 @@ void expect_near(const Example& e, const std::vector<double>& expected, double e
 void expect_near_definition(const Example& e) {
   // What bf16 holds without rounding, the other types do too.
   const Example rounded = Trial<bf16>(e).rounded();
-  const std::vector<double> expected = reference(rounded);
+  const Expected expected{reference(rounded),
+                          is_normalised(e) ? reference_log_sum_exp(rounded) : std::vector<double>()};
   expect_near<double>(rounded, expected, 1e-12);
   expect_near<float>(rounded, expected, 1e-5);
   expect_near<bf16>(rounded, expected, 0x1p-8);
@@ -121,8 +138,8 @@ TEST(LinearAttention, LongSequencesStayAccurate) {
 template <typename T>
 std::vector<double> in_parts(const Example& e, const std::vector<int>& cuts, int recurrent, bool in_place) {
   Trial<T> run(e);
-  LinearProblem p = run.problem();
-  const auto size = static_cast<std::size_t>(linear_state_size(p)) * e.sequences.size();
+  Problem p = run.problem();
+  const auto size = static_cast<std::size_t>(state_size(p)) * e.sequences.size();
   std::vector<Scalar<T>> states(size), next(size, static_cast<Scalar<T>>(untouched));
   for (std::size_t part = 0; part + 1 < cuts.size(); ++part) {
     std::vector<Span> spans;
@@ -131,11 +148,9 @@ std::vector<double> in_parts(const Example& e, const std::vector<int>& cuts, int
       spans.push_back({s.query_begin + first, end - first, s.key_begin + first, end - first});
     }
     p.sequences = spans;
-    p.path = cuts[part + 1] - cuts[part] <= recurrent ? LinearPath::recurrent : LinearPath::chunked;
-    const bool nothing_before = part == 0;
-    linear::forward(
-        run.kernels, p, run.inputs(), run.out.rows(),
-        {.before = nothing_before ? nullptr : states.data(), .after = in_place ? states.data() : next.data()}, 1);
+    run.form.path = cuts[part + 1] - cuts[part] <= recurrent ? Path::recurrent : Path::chunked;
+    attention::forward(run.kernels, p, run.inputs(part == 0 ? nullptr : states.data()),
+                       run.outputs(in_place ? states.data() : next.data()), 1);
     if (!in_place) std::swap(states, next);
   }
   return run.out.values();
@@ -173,7 +188,7 @@ TEST(LinearAttention, AnyCompositionOfPrefillAndStepsIsEqual) {
 TEST(LinearAttention, StatesAreWhatTheHeaderSays) {
   const Shape shape{"states", {{70, 70}, {5, 5}, {0, 0}}, 4, 2, 6, 5, 7};
   for_each_variant(shape, [&](const Example& e) {
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       Trial<double> run(e);
       run.forward_with_states(path);
       const bool favor = e.kind == Kind::favor;
@@ -182,7 +197,7 @@ TEST(LinearAttention, StatesAreWhatTheHeaderSays) {
       const std::size_t columns = 5, matrix = width * columns;
       const std::size_t size = matrix + (is_normalised(e) ? width : 0) + (favor ? width : 0);
       const std::size_t states = per_head ? 4 : 2;
-      ASSERT_EQ(static_cast<std::size_t>(linear_state_size(run.problem())), states * size);
+      ASSERT_EQ(static_cast<std::size_t>(state_size(run.problem())), states * size);
       for (std::size_t n = 0; n < 3; ++n) {
         const Span& s = e.sequences[n];
         for (std::size_t index = 0; index < states; ++index) {
@@ -220,17 +235,17 @@ TEST(LinearAttention, MemoryOfAnEncoderIsReadByQueriesAlone) {
     const Example e = example_of({"", {{70, 90}, {3, 20}}, 4, 2, 9, 10, 16}, variant);
     const std::vector<double> expected = Trial<double>(e).forward().out.values();
     Trial<double> run(e);
-    LinearProblem p = run.problem();
-    std::vector<double> states(2 * static_cast<std::size_t>(linear_state_size(p)));
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    Problem p = run.problem();
+    std::vector<double> states(2 * static_cast<std::size_t>(state_size(p)));
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       std::vector<Span> keys = e.sequences, queries = e.sequences;
       for (Span& s : keys) s.query_count = 0;
       for (Span& s : queries) s.key_count = 0;
-      p.path = path;
+      run.form.path = path;
       p.sequences = keys;
-      linear::forward(run.kernels, p, run.inputs(), run.out.rows(), {.after = states.data()}, 2);
+      attention::forward(run.kernels, p, run.inputs(), run.outputs(states.data()), 2);
       p.sequences = queries;
-      linear::forward(run.kernels, p, run.inputs(), run.out.rows(), {.before = states.data()}, 2);
+      attention::forward(run.kernels, p, run.inputs(states.data()), run.outputs(), 2);
       EXPECT_LE(relative_distance(run.out.values(), expected), 1e-12);
     }
   }
@@ -239,13 +254,12 @@ TEST(LinearAttention, MemoryOfAnEncoderIsReadByQueriesAlone) {
 TEST(LinearAttention, FewKeysWithAStateGoTokenByToken) {
   for (const Variant& variant : variants()) {
     const Example e = example_of({"", {{4, 4}, {5, 5}}, 2, 2, 12, 12, 16}, variant);
-    const auto run = [&](LinearPath path) {
+    const auto run = [&](Path path) {
       Trial<float> trial(e);
       trial.forward_with_states(path);
       return trial.out;
     };
-    const auto automatic = run(LinearPath::automatic), chunked = run(LinearPath::chunked),
-               recurrent = run(LinearPath::recurrent);
+    const auto automatic = run(Path::automatic), chunked = run(Path::chunked), recurrent = run(Path::recurrent);
     EXPECT_TRUE(same_bits(automatic.part(0, 4), recurrent.part(0, 4)));
     EXPECT_TRUE(same_bits(automatic.part(4, 5), chunked.part(4, 5)));
   }
@@ -350,8 +364,8 @@ TEST(LinearAttention, GradientsOfGatesMayBeLeftOut) {
     const Example e = example_of(shape, {"", kind, true});
     Trial<float> expected(e), run(e);
     expected.backward();
-    linear::backward(run.kernels, run.problem(), run.inputs(), run.d_out.rows(),
-                     {.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows()}, 1);
+    attention::backward(run.kernels, run.problem(), run.inputs(), {}, run.d_out.rows(),
+                        {.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows()}, 1);
     EXPECT_TRUE(same_bits(run.dq.data, expected.dq.data));
     EXPECT_TRUE(same_bits(run.dk.data, expected.dk.data));
     EXPECT_TRUE(same_bits(run.dv.data, expected.dv.data));
@@ -457,6 +471,7 @@ TEST(LinearAttention, WeightsAreThoseOfTheDefinition) {
     if (e.kind == Kind::gated_delta) return;
     for (const kernels::Isa isa : instruction_sets()) {
       Trial<double> run(e, isa);
+      run.forward();
       for (int n = 0; n < static_cast<int>(e.sequences.size()); ++n) {
         const Span& s = e.sequences[static_cast<std::size_t>(n)];
         const std::vector<float> found = run.weights(n, e.heads - 1);
@@ -557,7 +572,7 @@ TEST(LinearAttention, FavorIsAccurateForLongKeys) {
   for (const bool causal : {false, true}) {
     const Example e = favor_example(causal, 3);
     const std::vector<double> expected = reference(e);
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       // Exponents of a hundred have a rounding of 10^-5 in float32, which is what their powers differ by.
       EXPECT_LE(relative_distance(Trial<float>(e).forward(path).out.values(), expected), 2e-5);
     }
@@ -567,7 +582,7 @@ TEST(LinearAttention, FavorIsAccurateForLongKeys) {
 TEST(LinearAttention, FavorDoesNotOverflow) {
   for (const bool causal : {false, true}) {
     const Example e = favor_example(causal, 10);
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       Trial<float> run(e);
       // Weights are positive and sum to 1, or are all 0.
       EXPECT_LE(largest(run.forward(path).out.values()), largest(e.v) * (1 + 1e-5));
@@ -587,12 +602,13 @@ TEST(LinearAttention, AZeroDenominatorGivesZeros) {
   for (const bool causal : {false, true}) {
     Example e = example_of({"", {{130, 130}}, 2, 1, 5, 4}, {"", Kind::relu, causal});
     for (double& x : e.q) x = -std::abs(x);
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       EXPECT_EQ(largest(Trial<float>(e).forward(path).out.values()), 0);
     }
     Trial<float> run(e);
-    run.backward();
+    run.forward().backward();
     for (const Storage<float>* x : {&run.dq, &run.dk, &run.dv}) EXPECT_EQ(largest(x->values()), 0);
+    for (const float x : run.log_sum_exp) EXPECT_EQ(x, -std::numeric_limits<float>::infinity());
     for (const float weight : run.weights(0, 1)) EXPECT_EQ(weight, 0);
   }
 }
@@ -600,7 +616,7 @@ TEST(LinearAttention, AZeroDenominatorGivesZeros) {
 TEST(LinearAttention, AQueryThatSeesNothingGivesZeros) {
   for_each_variant({"", {{70, 2}, {3, 0}}, 2, 2, 6, 4}, [](const Example& e) {
     if (!e.causal) return;
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       Trial<float> run(e);
       run.forward(path).backward();
       for (std::int32_t token = 0; token < 73; ++token) {
@@ -615,17 +631,15 @@ TEST(LinearAttention, AQueryThatSeesNothingGivesZeros) {
 TEST(LinearAttention, AStateWithoutTokensStaysAsItIs) {
   const Shape shape{"", {{0, 0}, {5, 5}}, 2, 1, 6, 4, 8};
   for_each_variant(shape, [](const Example& e) {
-    for (const LinearPath path : {LinearPath::chunked, LinearPath::recurrent}) {
+    for (const Path path : {Path::chunked, Path::recurrent}) {
       Trial<float> run(e);
       run.forward_with_states(path);
       const std::vector<float> before = run.states;
-      LinearProblem p = run.problem();
-      p.path = path;
+      Problem p = run.problem();
       std::vector<Span> nothing(2);
       p.sequences = nothing;
       std::vector<float> after(before.size(), 1.0f);
-      linear::forward(run.kernels, p, run.inputs(), run.out.rows(), {.before = before.data(), .after = after.data()},
-                      2);
+      attention::forward(run.kernels, p, run.inputs(before.data()), run.outputs(after.data()), 2);
       EXPECT_TRUE(same_bits(before, after));
       EXPECT_EQ(largest({before.begin(), before.begin() + static_cast<std::ptrdiff_t>(before.size() / 2)}), 0);
     }
@@ -669,55 +683,145 @@ TEST(LinearAttention, SequencesMayShareKeys) {
 
 // Errors.
 
-template <typename Change>
-void expect_refused(Kind kind, const std::string& part, Change change) {
+/// A call that a test spoils.
+struct Refused {
+  Problem& problem;
+  LinearForm& form;
+  Inputs& inputs;
+  Outputs& outputs;
+};
+
+void expect_refused(Kind kind, const std::string& part, void (*change)(const Refused& call)) {
   const Example e = example_of({"", {{3, 3}}, 2, 2, 4, 4, 8}, {"", kind, true});
   Trial<float> run(e);
-  LinearProblem p = run.problem();
+  Problem p = run.problem();
   Inputs inputs = run.inputs();
-  LinearStates states;
-  change(p, inputs, states);
-  const std::string message = error_of([&] { linear::forward(run.kernels, p, inputs, run.out.rows(), states, 1); });
+  Outputs outputs = run.outputs();
+  change(Refused{p, run.form, inputs, outputs});
+  const std::string message = error_of([&] { attention::forward(run.kernels, p, inputs, outputs, 1); });
   EXPECT_NE(message.find(part), std::string::npos) << message << "\ninstead of " << part;
   for (const float x : run.out.data) EXPECT_EQ(x, static_cast<float>(untouched));
 }
 
 TEST(LinearAttention, WhatDoesNotFitIsRefused) {
-  using P = LinearProblem;
-  using I = Inputs;
-  using States = LinearStates;
-  const auto both = [](Kind kind, const std::string& part, void (*change)(P&, I&, States&)) {
-    expect_refused(kind, part, change);
-  };
-  both(Kind::relu, "2 query heads cannot share 0", [](P& p, I&, States&) { p.kv_heads = 0; });
-  both(Kind::relu, "must lie in 1..1024", [](P& p, I&, States&) { p.d_value = 1025; });
-  both(Kind::relu, "k is f64", [](P&, I& i, States&) { i.k.dtype = DType::f64; });
-  both(Kind::relu, "must be f32, bf16 or f64", [](P&, I& i, States&) { i.q.dtype = DType::i32; });
-  both(Kind::relu, "the stride 7 of v", [](P&, I& i, States&) { i.v.stride = 7; });
-  both(Kind::relu, "is not a number", [](P& p, I&, States&) { p.scale = std::nan(""); });
-  both(Kind::relu, "negative bound", [](P& p, I&, States&) {
+  using R = Refused;
+  expect_refused(Kind::relu, "2 query heads cannot share 0", [](const R& r) { r.problem.kv_heads = 0; });
+  expect_refused(Kind::relu, "must lie in 1..1024", [](const R& r) { r.problem.d_value = 1025; });
+  expect_refused(Kind::relu, "k is f64", [](const R& r) { r.inputs.k.dtype = DType::f64; });
+  expect_refused(Kind::relu, "must be f32, bf16 or f64", [](const R& r) { r.inputs.q.dtype = DType::i32; });
+  expect_refused(Kind::relu, "the stride 7 of v", [](const R& r) { r.inputs.v.stride = 7; });
+  expect_refused(Kind::relu, "the scale is nan", [](const R& r) { r.problem.scale = std::nan(""); });
+  expect_refused(Kind::relu, "negative bound", [](const R& r) {
     static const Span bad{0, -1, 0, 1};
-    p.sequences = {&bad, 1};
+    r.problem.sequences = {&bad, 1};
   });
-  both(Kind::relu, "2 queries for 1 new keys", [](P& p, I&, States& s) {
+  expect_refused(Kind::relu, "2 queries for 1 new keys", [](const R& r) {
     static const Span more{0, 2, 0, 1};
     static float state[100];
-    p.sequences = {&more, 1};
-    s.before = state;
+    r.problem.sequences = {&more, 1};
+    r.inputs.states = state;
   });
-  both(Kind::retention, "causal form only", [](P& p, I&, States&) { p.form.causal = false; });
-  both(Kind::retention, "needs its decays", [](P& p, I&, States&) { p.form.decays = nullptr; });
-  both(Kind::retention, "the decay 1.5 of head 1", [](P& p, I&, States&) {
+  expect_refused(Kind::retention, "causal form only", [](const R& r) { r.problem.visibility = {}; });
+  expect_refused(Kind::retention, "needs its decays", [](const R& r) { r.form.decays = nullptr; });
+  expect_refused(Kind::retention, "the decay 1.5 of head 1", [](const R& r) {
     static const float decays[2]{0.5f, 1.5f};
-    p.form.decays = decays;
+    r.form.decays = decays;
   });
-  both(Kind::favor, "needs RandomFeatures", [](P& p, I&, States&) { p.form.features = {}; });
-  both(Kind::favor, "for heads of 5, not 4", [](P& p, I&, States&) { p.form.features = RandomFeatures(3, 5, 1); });
-  both(Kind::favor, "must be positive", [](P& p, I&, States&) { p.scale = 0; });
-  both(Kind::gated_delta, "alpha is bf16", [](P& p, I&, States&) { p.form.alpha.dtype = DType::bf16; });
-  both(Kind::gated_delta, "stride 1 of beta", [](P& p, I&, States&) { p.form.beta.stride = 1; });
+  expect_refused(Kind::favor, "needs RandomFeatures", [](const R& r) { r.form.features = {}; });
+  expect_refused(Kind::favor, "for heads of 5, not 4", [](const R& r) { r.form.features = RandomFeatures(3, 5, 1); });
+  expect_refused(Kind::favor, "must be positive", [](const R& r) { r.problem.scale = 0; });
+  expect_refused(Kind::gated_delta, "alpha is bf16", [](const R& r) { r.form.alpha.dtype = DType::bf16; });
+  expect_refused(Kind::gated_delta, "stride 1 of beta", [](const R& r) { r.form.beta.stride = 1; });
   EXPECT_THROW(RandomFeatures(0, 4, 1), Error);
   EXPECT_THROW(RandomFeatures(4, 0, 1), Error);
+}
+
+TEST(LinearAttention, WhatBelongsToSoftmaxIsRefused) {
+  using R = Refused;
+  static const float numbers[16] = {};
+  for (const Kind kind : {Kind::elu_plus_one, Kind::relu, Kind::favor, Kind::retention, Kind::gated_delta}) {
+    const auto refused = [&](const std::string& what, void (*change)(const R&)) {
+      expect_refused(kind, what + " cannot go with a linear form (" + std::string(name_of(kind)) + ")", change);
+    };
+    refused("a soft cap", [](const R& r) { r.problem.soft_cap = 30; });
+    refused("a bias", [](const R& r) { r.problem.bias.data = numbers; });
+    refused("a relative bias", [](const R& r) { r.problem.relative.table = numbers; });
+    refused("ALiBi's slopes", [](const R& r) { r.problem.alibi_slopes = numbers; });
+    refused("sinks", [](const R& r) { r.problem.sinks = numbers; });
+    refused("dropout", [](const R& r) { r.problem.dropout.probability = 0.1f; });
+    refused("pages", [](const R& r) {
+      static const std::int32_t table[1] = {};
+      r.problem.pages = {.size = 8, .table = table};
+    });
+    expect_refused(kind, "not window(3, 0)", [](const R& r) { r.problem.visibility = Visibility::window(3, 0); });
+    expect_refused(kind, "not causal(start)",
+                   [](const R& r) { r.problem.visibility = Visibility::causal(Align::start); });
+  }
+  for (const Kind kind : {Kind::retention, Kind::gated_delta}) {
+    expect_refused(kind, "has no log_sum_exp", [](const R& r) {
+      static float place[6];
+      r.outputs.log_sum_exp = place;
+    });
+  }
+}
+
+TEST(LinearAttention, GradientsOfWhatTheFormHasNotAreRefused) {
+  const Example e = example_of({"", {{3, 3}}, 2, 2, 4, 4, 8}, {"", Kind::relu, true});
+  Trial<float> run(e);
+  std::vector<float> place(64);
+  const auto refused = [&](const std::string& part, auto change, const void* states = nullptr) {
+    Gradients gradients{.q = run.dq.rows(), .k = run.dk.rows(), .v = run.dv.rows()};
+    change(gradients);
+    const std::string message = error_of([&] {
+      attention::backward(run.kernels, run.problem(), run.inputs(states), {}, run.d_out.rows(), gradients, 1);
+    });
+    EXPECT_NE(message.find(part), std::string::npos) << message << "\ninstead of " << part;
+    for (const float x : run.dq.data) EXPECT_EQ(x, static_cast<float>(untouched));
+  };
+  refused("the scale", [&](Gradients& g) { g.scale = place.data(); });
+  refused("a gradient of a bias", [&](Gradients& g) { g.bias = place.data(); });
+  refused("a gradient of sinks", [&](Gradients& g) { g.sinks = place.data(); });
+  refused("a gradient of decays", [&](Gradients& g) { g.decays = place.data(); });
+  refused("a gradient of alpha", [&](Gradients& g) { g.alpha = run.d_alpha.rows(); });
+  refused("ask the forward pass for key_mass", [&](Gradients& g) { g.key_mass = place.data(); });
+  refused("ask the forward pass for key_mass", [&](Gradients& g) { g.bins = 2, g.pooled = place.data(); });
+  refused(
+      "through a state", [](Gradients&) {}, place.data());
+}
+
+TEST(LinearAttention, StatesGoWithLinearFormsOnly) {
+  const Example e = example_of({"", {{3, 3}}, 2, 2, 4, 4, 8}, {"", Kind::relu, true});
+  Trial<float> run(e);
+  std::vector<float> states(static_cast<std::size_t>(state_size(run.problem())));
+  Problem softmax = run.problem();
+  softmax.linear = nullptr;
+  EXPECT_EQ(state_size(softmax), 0);
+  for (const bool before : {false, true}) {
+    const std::string message = error_of([&] {
+      attention::forward(softmax, run.inputs(before ? states.data() : nullptr),
+                         run.outputs(before ? nullptr : states.data()));
+    });
+    EXPECT_NE(message.find("softmax keeps no state"), std::string::npos) << message;
+  }
+  // And weights of keys in a state are nobody's.
+  std::vector<float> weights(9);
+  const std::string message = error_of(
+      [&] { attention::weights(run.problem(), run.inputs(states.data()), run.log_sum_exp.data(), 0, 0, weights); });
+  EXPECT_NE(message.find("lie in a state"), std::string::npos) << message;
+}
+
+TEST(LinearAttention, ExplainTellsTheFormAndTheWay) {
+  const Example e = example_of({"", {{3, 3}, {9, 9}}, 2, 2, 4, 4, 8}, {"", Kind::favor, true});
+  Trial<float> run(e);
+  const auto ends = [&](const std::string& end) {
+    const std::string text = explain(run.problem(), DType::f32);
+    EXPECT_TRUE(text.ends_with(end)) << text;
+  };
+  ends("visibility causal; linear form favor with 8 random features, in chunks of 64 tokens");
+  run.form.path = Path::recurrent;
+  ends("token by token");
+  run.form.path = Path::automatic;
+  ends("with states, 1 of 2 sequences (at most 4 new keys) token by token");
 }
 
 TEST(LinearAttention, SharedKeysHaveNoGradient) {
