@@ -8,6 +8,8 @@ std::string_view reason_for_absence(const TracedAttention& traced) {
   if (traced.linear == nullptr) return "";
   if (traced.linear->form.kind == attention::LinearForm::Kind::retention)
     return "retention weighs keys by numbers of either sign that have no fixed sum";
+  if (traced.linear->form.kind == attention::LinearForm::Kind::gated_delta)
+    return "the gated delta rule has no weights of keys, because later keys rewrite what earlier ones stored";
   return traced.from_start ? "" : "a linear form keeps no keys of earlier steps";
 }
 

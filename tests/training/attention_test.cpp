@@ -28,7 +28,7 @@ TEST(Attention, AnyOfThemLearnsTenSentencesByHeart) {
   const ParallelFiles files{scratch / "en", scratch / "de"};
   int run = 0;
   for (const char* rules : {"window(1, 1)", "linear elu; cross = linear elu", "linear favor(32)", "decoder = retention",
-                            "encoder = linear relu; decoder = strided(2) | window(1, 0)"}) {
+                            "decoder = gated_delta", "encoder = linear relu; decoder = strided(2) | window(1, 0)"}) {
     SCOPED_TRACE(rules);
     Settings settings = memorising;
     settings.emplace_back("attention", rules);
@@ -71,28 +71,35 @@ TEST(Attention, IsResumedBitForBit) {
   const Scratch scratch;
   const ToyPairs pairs = toy_pairs(100, 3);
   put(scratch / "text", pairs.source + pairs.target);
-  const std::string rules = "decoder.0 = linear favor(16); decoder.1 = window(4, 0)";
-  Listener listener;
-  run_toy(language_request(scratch, "straight", rules), listener);
-  const auto told = [&](const std::string& what) {
-    return std::ranges::any_of(listener.notes, [&](const auto& note) { return note.find(what) != std::string::npos; });
-  };
-  EXPECT_TRUE(told("attention: " + rules));
-  EXPECT_TRUE(told("no weights to drop"));
-  Listener stopped;
-  run_toy(language_request(scratch, "stopped", rules), stopped, 10);
-  RunRequest rest{.output = scratch / "stopped",
-                  .files = {},
-                  .recipe = "",
-                  .settings = {{"attention", "linear elu"}},
-                  .resume = true,
-                  .threads = 1,
-                  .gauge_seconds = 0};
-  EXPECT_TRUE(refuses([&] { run_toy(rest); }, "--attention " + rules, "linear elu"));
-  rest.settings = {{"attention", "decoder.0=linear favor(16);decoder.1=window(4,0)"}};
-  run_toy(rest);
-  for (const char* file : {"model.safetensors", "config.json"})
-    EXPECT_EQ(get(scratch / "straight" / file), get(scratch / "stopped" / file)) << file;
+  int run = 0;
+  for (const std::string rules : {"decoder.0 = linear favor(16); decoder.1 = window(4, 0)",
+                                  "decoder.0 = gated_delta; decoder.1 = window(4, 0)"}) {
+    SCOPED_TRACE(rules);
+    const std::string straight = "straight" + std::to_string(run);
+    const std::string halted = "stopped" + std::to_string(run++);
+    Listener listener;
+    run_toy(language_request(scratch, straight, rules), listener);
+    const auto told = [&](const std::string& what) {
+      return std::ranges::any_of(listener.notes,
+                                 [&](const auto& note) { return note.find(what) != std::string::npos; });
+    };
+    EXPECT_TRUE(told("attention: " + rules));
+    EXPECT_TRUE(told("no weights to drop"));
+    Listener stopped;
+    run_toy(language_request(scratch, halted, rules), stopped, 10);
+    RunRequest rest{.output = scratch / halted,
+                    .files = {},
+                    .recipe = "",
+                    .settings = {{"attention", "linear elu"}},
+                    .resume = true,
+                    .threads = 1,
+                    .gauge_seconds = 0};
+    EXPECT_TRUE(refuses([&] { run_toy(rest); }, "--attention " + rules, "linear elu"));
+    rest.settings = {{"attention", "  " + rules + ";"}};
+    run_toy(rest);
+    for (const char* file : {"model.safetensors", "config.json"})
+      EXPECT_EQ(get(scratch / straight / file), get(scratch / halted / file)) << file;
+  }
 }
 
 TEST(Attention, MakesNoSenseWhereRecipesSaySo) {
