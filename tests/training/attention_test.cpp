@@ -44,6 +44,74 @@ TEST(Attention, AnyOfThemLearnsTenSentencesByHeart) {
   }
 }
 
+/// Places are written to over and over, and read: token 4 p + v writes v to place p, token 16 + p asks for what was
+/// written there last, and the answers are all that is to be predicted.
+Batch written_and_read(RandomSequence& random) {
+  constexpr int texts = 16, rounds = 12, places = 4;
+  std::vector<std::vector<std::int32_t>> inputs;
+  Batch batch;
+  for (int text = 0; text < texts; ++text) {
+    std::vector<std::int32_t> input;
+    std::int32_t last[places] = {};
+    const auto write = [&](std::int32_t place) {
+      last[place] = static_cast<std::int32_t>(random.below(4));
+      input.push_back(4 * place + last[place]);
+    };
+    for (std::int32_t place = 0; place < places; ++place) write(place);
+    for (int round = 0; round < rounds; ++round) {
+      write(static_cast<std::int32_t>(random.below(places)));
+      const auto asked = static_cast<std::int32_t>(random.below(places));
+      batch.predicted.push_back(text * (places + 2 * rounds) + static_cast<std::int32_t>(std::ssize(input)));
+      batch.targets.push_back(last[asked]);
+      input.push_back(16 + asked);
+    }
+    inputs.push_back(std::move(input));
+  }
+  batch.input = RaggedTokens::of(inputs);
+  return batch;
+}
+
+/// The loss that a layer of two heads comes to in the above: the mean over the last steps.
+double loss_of_reading(const std::string& rules) {
+  ModelConfig config{.vocab = 20,
+                     .d_model = 32,
+                     .encoder_layers = 0,
+                     .decoder_layers = 1,
+                     .decoder_heads = 2,
+                     .decoder_ff = 32,
+                     .norm = NormPlacement::pre,
+                     .positions = Positions::rotary,
+                     .dropout = 0,
+                     .embedding_dropout = 0};
+  choose_attention(parse_attention_rules(rules), config);
+  Transformer model(config);
+  model.initialize(1);
+  Optimizer optimizer(model.parameters(), {});
+  Context ctx({.threads = 1});
+  RandomSequence random(7);
+  constexpr int steps = 600, last = 50;
+  double loss = 0;
+  for (int step = 0; step < steps; ++step) {
+    Tape tape;
+    ctx.tape = &tape;
+    const Batch batch = written_and_read(random);
+    const double scale = 1 / static_cast<double>(batch.target_tokens());
+    const double of_step = model.loss(ctx, batch, {.gradient_scale = scale}).loss * scale;
+    if (step >= steps - last) loss += of_step / last;
+    tape.run_backward(ctx);
+    ctx.tape = nullptr;
+    optimizer.update(ctx, 0.004, 1);
+    optimizer.clear_gradients();
+  }
+  return loss;
+}
+
+/// What the gated delta rule is for: a state of fixed size in which what is written last counts.
+TEST(Attention, TheGatedDeltaRuleOverwritesWhereRetentionAddsUp) {
+  EXPECT_LT(loss_of_reading("gated_delta"), 0.1);
+  EXPECT_GT(loss_of_reading("retention"), 0.2);
+}
+
 RunRequest language_request(const Scratch& scratch, const std::string& name, const std::string& rules) {
   RunRequest request{.output = scratch / name,
                      .files = {.pairs = {}, .dev_pairs = {}, .text = scratch / "text", .dev_text = {}},
