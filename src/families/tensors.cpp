@@ -245,7 +245,7 @@ class Filler {
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);
     drop_zero_bias();
-    if (options_.before != nullptr) drop_unused_gates(*options_.before);
+    drop_unused_gates();
     if (left_.empty()) return account_;
     fail(
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
@@ -279,7 +279,7 @@ class Filler {
 
   void fill(const Binding& binding) {
     const auto found = left_.find(binding.name);
-    if (found == left_.end() && is_gate(binding)) return initialize(binding);
+    if (found == left_.end() && is_added(binding)) return initialize(binding);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; {} asks for it, with shape {}", file_.name,
             shown(binding.name), file_.config, stored_shape(binding).text());
     CheckpointTensor stored = found->second.tensor;
@@ -298,7 +298,12 @@ class Filler {
     take(found, account_.used, binding.name);
   }
 
-  /// A gate that the file lacks.
+  /// Whether it is a gate that the file need not have, since its own config does not ask for it.
+  bool is_added(const Binding& binding) const {
+    return options_.before != nullptr && is_gate(binding) &&
+           !std::ranges::count(gate_names(*options_.before), binding.name);
+  }
+
   void initialize(const Binding& binding) {
     require(options_.seed.has_value(),
             "{}: has no tensor \"{}\": gated_delta learns gates for each token, which this model was not trained with; "
@@ -365,8 +370,9 @@ class Filler {
     take(found, account_.ignored, "");
   }
 
-  void drop_unused_gates(const ModelConfig& before) {
-    for (const std::string& name : gate_names(before)) {
+  void drop_unused_gates() {
+    if (options_.before == nullptr) return;
+    for (const std::string& name : gate_names(*options_.before)) {
       if (left_.erase(name) > 0) account_.unused.push_back(name);
     }
   }

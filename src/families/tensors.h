@@ -46,9 +46,10 @@ struct TensorFile {
 /// rapt_a_log, rapt_dt_bias.
 struct FillOptions {
   Filling filling = Filling::copied;
-  /// Before the attention of its layers was changed: gates that only this config has use for may be there.
+  /// What the model was before the attention of its layers was changed: gates that only this config has use for may be
+  /// there.
   const ModelConfig* before = nullptr;
-  /// Initialises gates that are not there. Nothing: they are missing.
+  /// Initialises gates that are not there and that `before` has no use for. Nothing: they are missing.
   std::optional<std::uint64_t> seed = std::nullopt;
 };
 

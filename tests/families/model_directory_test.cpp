@@ -173,6 +173,22 @@ TEST(ModelDirectory, GainsAndLosesTheGatesOfLayers) {
   for (const std::string& name : directory.fresh()) EXPECT_EQ(after.at(name).dtype(), DType::f32) << name;
   EXPECT_NO_THROW(load_model(written));
 
+  // What config.json asks for is not made up.
+  std::vector<NamedTensor> damaged;
+  for (const auto& [name, tensor] : after) {
+    if (!name.ends_with("rapt_dt_bias")) damaged.emplace_back(name, tensor.clone());
+  }
+  std::filesystem::copy(written, scratch / "damaged", std::filesystem::copy_options::recursive);
+  save_safetensors(scratch / "damaged" / "model.safetensors", damaged);
+  for (const auto& chosen : {rules, parse_attention_rules("")}) {
+    try {
+      load_model_directory(scratch / "damaged", chosen);
+      FAIL() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("rapt_dt_bias\" is missing"), std::string::npos) << error.what();
+    }
+  }
+
   const auto otherwise = load_model_directory(written, parse_attention_rules("decoder = causal")).directory;
   EXPECT_EQ(otherwise.fresh().size(), 0U);
   EXPECT_EQ(otherwise.unused(), directory.fresh());
