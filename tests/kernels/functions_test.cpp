@@ -61,6 +61,13 @@ TEST(Functions, ExpNonpositiveStaysWithinItsBound) {
 }
 
 TEST(Functions, SoftplusStaysWithinItsBound) {
+  double worst_log1p = 0;
+  for (double x = 1e-30; x <= 1; x = x < 1e-3 ? 1.01 * x : x + 1e-4) {
+    const F32 z = broadcast(static_cast<float>(x));
+    worst_log1p = std::max(worst_log1p, std::abs(log1p_of_fraction(z)[0] / std::log1p(double{z[0]}) - 1));
+  }
+  EXPECT_LE(worst_log1p, 3e-7);
+  EXPECT_EQ(log1p_of_fraction(F32{})[0], 0);
   double worst = 0;
   for (double x = -87; x <= 100; x += 1e-3) {
     const F32 z = broadcast(static_cast<float>(x));
