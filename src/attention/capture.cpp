@@ -12,7 +12,7 @@ std::string_view reason_for_absence(const TracedAttention& traced) {
   if (traced.problem.linear->kind == Kind::retention)
     return "retention weighs keys by numbers of either sign that have no fixed sum";
   if (traced.problem.linear->kind == Kind::gated_delta)
-    return "the gated delta rule weighs no keys: later ones rewrite what earlier ones stored";
+    return "the gated delta rule has no weights of keys, because later keys rewrite what earlier ones stored";
   return traced.inputs.states == nullptr ? "" : "a linear form keeps no keys of earlier steps";
 }
 

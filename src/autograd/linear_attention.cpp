@@ -7,7 +7,8 @@ namespace {
 
 /// A problem, its form and the decays that this points to, in the type computed with.
 struct PreparedProblem {
-  PreparedProblem(const AttentionOptions& options, std::span<const attention::Span> spans, DType dtype)
+  PreparedProblem(const AttentionOptions& options, std::span<const attention::Span> spans, DType dtype,
+                  const Var& gates = {})
       : f64(options.linear->decays), f32(f64.begin(), f64.end()) {
     const LinearAttention& linear = *options.linear;
     const void* decays = dtype == DType::f64 ? static_cast<const void*>(f64.data()) : f32.data();
@@ -20,6 +21,9 @@ struct PreparedProblem {
                .scale = scale_of(options),
                .visibility = linear.causal ? attention::Visibility::causal() : attention::Visibility::full(),
                .linear = &form};
+    if (!gates.defined()) return;
+    form.alpha = rows_of(gates.value(), 0);
+    form.beta = rows_of(gates.value(), options.kv_heads);
   }
   PreparedProblem(const PreparedProblem&) = delete;
   PreparedProblem& operator=(const PreparedProblem&) = delete;
@@ -37,10 +41,11 @@ std::int64_t linear_state_size(const AttentionOptions& options) {
 }
 
 Var linear_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
-                     std::vector<attention::Span> spans, const AttentionOptions& options, const Tensor& states) {
+                     std::vector<attention::Span> spans, const AttentionOptions& options, const LinearOperands& more) {
+  const auto& [gates, states] = more;
   require(!states.defined() || ctx.tape == nullptr, "linear attention: there are no gradients through a state");
   const DType dtype = q.values.dtype();
-  const PreparedProblem prepared(options, spans, dtype);
+  const PreparedProblem prepared(options, spans, dtype, gates);
   const Var out(ctx.allocate({q.values.dim(0), static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
   Tensor log_sum_exp;
   if (ctx.trace != nullptr && prepared.form.is_normalised()) {
@@ -60,12 +65,16 @@ Var linear_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, c
   }
   if (ctx.tape == nullptr) return out;
 
-  ctx.tape->record([=, spans = std::move(spans)](Context& c) {
+  ctx.tape->record([=, spans = std::move(spans), gates = gates](Context& c) {
     const Tensor d_out = out.take_gradient();
     if (!d_out.defined()) return;
-    const PreparedProblem again(options, spans, q.values.dtype());
+    const PreparedProblem again(options, spans, q.values.dtype(), gates);
     OperandGradients gradients;
-    const attention::Gradients to{.q = gradients.rows(c, q), .k = gradients.rows(c, k), .v = gradients.rows(c, v)};
+    attention::Gradients to{.q = gradients.rows(c, q), .k = gradients.rows(c, k), .v = gradients.rows(c, v)};
+    if (gates.defined()) {
+      to.alpha = gradients.rows(c, {gates, 0});
+      to.beta = gradients.rows(c, {gates, options.kv_heads});
+    }
     attention::backward(again.problem, {rows_of(q), rows_of(k), rows_of(v)}, {}, rows_of(d_out, 0), to, c.threads());
     gradients.add(c);
   });

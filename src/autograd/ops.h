@@ -65,6 +65,9 @@ struct HeadsNorm {
 /// x with some of its heads normalised; the parts do not overlap.
 Var norm_heads(Context& ctx, const Var& x, std::span<const HeadsNorm> parts);
 
+/// x with the heads in its columns [0, heads * d_head) at length 1: h / sqrt(|h|^2 + 1e-6).
+Var normalize_heads(Context& ctx, const Var& x, int heads, int d_head);
+
 /// LayerNorm(x + dropout(s)): the end of a post-norm sublayer ("Attention Is All You Need", 5.4) in one pass.
 Var add_and_norm(Context& ctx, const Var& x, const Var& s, float dropout, const WeightPtr& weight,
                  const WeightPtr& bias, double epsilon);
@@ -127,11 +130,21 @@ Var attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const He
               std::vector<attention::Span> spans, const AttentionOptions& options);
 Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
                                  std::vector<attention::Span> spans, const AttentionOptions& options);
-/// The linear form alone. `states`: what the sequences have seen before, to be replaced by what they have seen after
-/// these tokens ([sequences, linear_state_size] of f64 or f32); then there must be no tape. Undefined: nothing, and not
-/// wanted.
+/// The gates of the gated delta rule (kernels/delta_gates.h): z: [tokens, 2 * kv_heads] -> [alpha beta] of f64 or f32;
+/// a_log, dt_bias: [kv_heads].
+Var delta_gates(Context& ctx, const Var& z, const WeightPtr& a_log, const WeightPtr& dt_bias);
+
+/// What a linear form may need besides queries, keys and values.
+struct LinearOperands {
+  Var gates = {};  ///< of the gated delta rule: what delta_gates gives
+  /// What the sequences have seen before, to be replaced by what they have seen after these tokens ([sequences,
+  /// linear_state_size] of f64 or f32); then there must be no tape. Undefined: nothing, and not wanted.
+  Tensor states = {};
+};
+/// The linear form alone.
 Var linear_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, const HeadColumns& v,
-                     std::vector<attention::Span> spans, const AttentionOptions& options, const Tensor& states = {});
+                     std::vector<attention::Span> spans, const AttentionOptions& options,
+                     const LinearOperands& more = {});
 /// Elements in a sequence's state.
 std::int64_t linear_state_size(const AttentionOptions& options);
 

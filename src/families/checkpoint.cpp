@@ -15,7 +15,12 @@ ModelConfig read_config(const std::filesystem::path& model) {
 
 namespace {
 
-AccountedModel read_model(ModelConfig config, const std::filesystem::path& path, DType dtype, Filling filling) {
+AccountedModel read_model(const std::filesystem::path& path, DType dtype, const std::vector<AttentionRule>& attention,
+                          FillOptions options) {
+  const ModelConfig before = read_config(path);
+  ModelConfig config = before;
+  choose_attention(attention, config);
+  options.before = &before;
   CheckpointTensors tensors;
   TensorFile file;
   if (is_gguf(path)) {
@@ -30,31 +35,25 @@ AccountedModel read_model(ModelConfig config, const std::filesystem::path& path,
   }
   if (const auto detect = find_family(config.family).detect; detect != nullptr) detect(tensors, config);
   AccountedModel result{.model = std::make_unique<Transformer>(config, dtype), .account = {}};
-  result.account = fill(*result.model, tensors, file, filling);
+  result.account = fill(*result.model, tensors, file, options);
   return result;
-}
-
-ModelConfig config_with(const std::filesystem::path& directory, const std::vector<AttentionRule>& attention) {
-  ModelConfig config = read_config(directory);
-  choose_attention(attention, config);
-  return config;
 }
 
 }  // namespace
 
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& directory, DType dtype,
                                         const std::vector<AttentionRule>& attention) {
-  return read_model(config_with(directory, attention), directory, dtype, Filling::copied).model;
+  return read_model(directory, dtype, attention, {}).model;
 }
 
-AccountedModel load_accounted_model(const std::filesystem::path& directory,
-                                    const std::vector<AttentionRule>& attention) {
-  return read_model(config_with(directory, attention), directory, DType::f32, Filling::copied);
+AccountedModel load_accounted_model(const std::filesystem::path& directory, const std::vector<AttentionRule>& attention,
+                                    std::uint64_t seed) {
+  return read_model(directory, DType::f32, attention, {.seed = seed});
 }
 
 std::unique_ptr<Transformer> map_model(const std::filesystem::path& directory,
                                        const std::vector<AttentionRule>& attention) {
-  return read_model(config_with(directory, attention), directory, DType::f32, Filling::mapped).model;
+  return read_model(directory, DType::f32, attention, {.filling = Filling::mapped}).model;
 }
 
 CheckpointAccount account_for(const std::filesystem::path& directory) {
@@ -66,7 +65,7 @@ CheckpointAccount account_for(const std::filesystem::path& directory) {
     const bool known = std::ranges::find(irrelevant, key) != irrelevant.end();
     (known ? account.irrelevant_keys : account.understood_keys).push_back(key);
   }
-  account.tensors = read_model(config, directory, DType::f32, Filling::mapped).account;
+  account.tensors = read_model(directory, DType::f32, {}, {.filling = Filling::mapped}).account;
   return account;
 }
 
@@ -77,7 +76,7 @@ void write_model(const Transformer& model, DirectoryWriter& writer) {
 }
 
 void fill_parameters(Transformer& model, const std::map<std::string, Tensor>& tensors, const std::string& file) {
-  fill(model, {tensors.begin(), tensors.end()}, {.name = file}, Filling::copied);
+  fill(model, {tensors.begin(), tensors.end()}, {.name = file}, {});
 }
 
 }  // namespace rapt

@@ -22,16 +22,19 @@ ModelConfig read_config(const std::filesystem::path& model);
 /// Reads a model: config.json, and model.safetensors or its shards, with f32, f16 and bf16 weights; or a GGUF file.
 /// Every tensor of the file is used exactly once and every parameter is filled: throws Error naming the tensor, its
 /// shape and what config.json asks for.
-/// `attention` changes how layers attend: the same weights, another computation.
+/// `attention` changes how layers attend: the same weights, another computation. Where the gated delta rule is chosen,
+/// the file must have its gates; where something else is chosen in its place, its gates may be there.
 std::unique_ptr<Transformer> load_model(const std::filesystem::path& model, DType dtype = DType::f32,
                                         const std::vector<AttentionRule>& attention = {});
 
-/// The same with what became of each tensor of the file.
+/// The same with what became of each tensor of the file, to be trained further: gates of the gated delta rule that
+/// `attention` asks for and the file lacks are initialised from the seed.
 struct AccountedModel {
   std::unique_ptr<Transformer> model;
   TensorAccount account;
 };
-AccountedModel load_accounted_model(const std::filesystem::path& model, const std::vector<AttentionRule>& attention);
+AccountedModel load_accounted_model(const std::filesystem::path& model, const std::vector<AttentionRule>& attention,
+                                    std::uint64_t seed);
 
 /// The same for a model that is run and not trained: its weights stay in the mapped file, are packed when they are
 /// first multiplied by, and take memory once, in the type computed with. (What is stored in f16 or has to be transposed

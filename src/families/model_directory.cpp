@@ -75,10 +75,10 @@ Tensor in_stored_type(const Tensor& value, const StoredTensor& stored) {
 
 }  // namespace
 
-ModelDirectory::ModelDirectory(const fs::path& directory, std::vector<StoredTensor> stored)
-    : files_(files_of(directory)), stored_(std::move(stored)) {
+ModelDirectory::ModelDirectory(const fs::path& directory, TensorAccount account)
+    : files_(files_of(directory)), account_(std::move(account)) {
   // Else the whole mapped file would be kept.
-  for (StoredTensor& tensor : stored_) {
+  for (StoredTensor& tensor : account_.stored) {
     if (tensor.constant.defined()) tensor.constant = tensor.constant.clone();
   }
 }
@@ -89,7 +89,7 @@ void ModelDirectory::write(const Transformer& model, DirectoryWriter& writer) co
   std::map<std::string, Tensor> values;
   for (auto& [name, tensor] : checkpoint_tensors(model)) values.emplace(name, tensor);
   std::vector<NamedTensor> tensors;
-  for (const StoredTensor& stored : stored_) {
+  for (const StoredTensor& stored : account_.stored) {
     tensors.emplace_back(stored.name,
                          stored.holds.empty() ? stored.constant : in_stored_type(values.at(stored.holds), stored));
   }
@@ -98,12 +98,12 @@ void ModelDirectory::write(const Transformer& model, DirectoryWriter& writer) co
 
 bool ModelDirectory::exact() const {
   return std::ranges::all_of(
-      stored_, [](const StoredTensor& stored) { return stored.holds.empty() || stored.dtype == DType::f32; });
+      account_.stored, [](const StoredTensor& stored) { return stored.holds.empty() || stored.dtype == DType::f32; });
 }
 
 std::string ModelDirectory::types() const {
   std::set<std::string_view> types;
-  for (const StoredTensor& stored : stored_) {
+  for (const StoredTensor& stored : account_.stored) {
     if (!stored.holds.empty()) types.insert(name_of(stored.dtype));
   }
   return fmt::format("{}", fmt::join(types, " and "));
@@ -119,10 +119,11 @@ void require_model_directory(const fs::path& directory) {
           "{}: is not a directory; give one with config.json, model.safetensors and a tokenizer", directory.string());
 }
 
-ModelInDirectory load_model_directory(const fs::path& directory, const std::vector<AttentionRule>& attention) {
+ModelInDirectory load_model_directory(const fs::path& directory, const std::vector<AttentionRule>& attention,
+                                      std::uint64_t seed) {
   require_model_directory(directory);
-  AccountedModel loaded = load_accounted_model(directory, attention);
-  return {.model = std::move(loaded.model), .directory = {directory, std::move(loaded.account.stored)}};
+  AccountedModel loaded = load_accounted_model(directory, attention, seed);
+  return {.model = std::move(loaded.model), .directory = {directory, std::move(loaded.account)}};
 }
 
 }  // namespace rapt

@@ -18,8 +18,8 @@ namespace rapt {
 class ModelDirectory {
  public:
   /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names.
-  /// Throws Error for one that cannot be read.
-  ModelDirectory(const std::filesystem::path& directory, std::vector<StoredTensor> stored);
+  /// Throws Error for one that cannot be read. `account`: of its weights.
+  ModelDirectory(const std::filesystem::path& directory, TensorAccount account);
 
   /// Adds the directory to a checkpoint with the numbers of `model`: config.json and every other file that was beside
   /// the weights byte for byte (how layers attend is added to config.json where that was changed), and
@@ -31,10 +31,14 @@ class ModelDirectory {
   bool exact() const;
   /// "f16", or "bf16 and f32": the types of the weights.
   std::string types() const;
+  /// Gates that the directory lacks, and those that it has without need: write() adds these, in f32, and leaves those
+  /// out.
+  const std::vector<std::string>& fresh() const { return account_.fresh; }
+  const std::vector<std::string>& unused() const { return account_.unused; }
 
  private:
   std::map<std::string, std::string> files_;  ///< by name
-  std::vector<StoredTensor> stored_;
+  TensorAccount account_;
 };
 
 /// A model that is trained further, in f32, with its directory.
@@ -46,8 +50,8 @@ struct ModelInDirectory {
 /// Throws Error, saying what to give instead, for a GGUF file and for what is no directory.
 void require_model_directory(const std::filesystem::path& directory);
 
-/// Reads a model as load_model does. Throws Error for a GGUF file and for what is no directory, too.
+/// Reads a model as load_accounted_model does. Throws Error for a GGUF file and for what is no directory, too.
 ModelInDirectory load_model_directory(const std::filesystem::path& directory,
-                                      const std::vector<AttentionRule>& attention = {});
+                                      const std::vector<AttentionRule>& attention = {}, std::uint64_t seed = 1);
 
 }  // namespace rapt

@@ -14,6 +14,33 @@ std::string with_layer(std::string_view pattern, int layer) {
   return name;
 }
 
+/// What gates are called in checkpoints, behind the prefix of their layer's attention, and in models.
+constexpr std::pair<std::string_view, std::string_view> gates[] = {
+    {"rapt_alpha.weight", "decoder.{}.self_attention.alpha.weight"},
+    {"rapt_beta.weight", "decoder.{}.self_attention.beta.weight"},
+    {"rapt_a_log", "decoder.{}.self_attention.a_log"},
+    {"rapt_dt_bias", "decoder.{}.self_attention.dt_bias"}};
+
+/// "model.layers.{}.self_attn." where queries are "model.layers.{}.self_attn.q_proj"; "" without decoder.
+std::string attention_prefix(const Family& family) {
+  for (const TensorRule& rule : family.tensors) {
+    if (rule.parameters[0] == "decoder.{}.self_attention.query")
+      return std::string(rule.name.substr(0, rule.name.rfind('.') + 1));
+  }
+  return "";
+}
+
+/// The gates of layers that attend by the gated delta rule.
+std::vector<std::string> gate_names(const ModelConfig& config) {
+  std::vector<std::string> names;
+  const std::string prefix = attention_prefix(find_family(config.family));
+  for (int layer = 0; layer < config.decoder_layers; ++layer) {
+    if (!layer_attention(config, AttentionKind::decoder, layer).is_gated_delta()) continue;
+    for (const auto& [name, parameter] : gates) names.push_back(with_layer(prefix, layer) + std::string(name));
+  }
+  return names;
+}
+
 /// One tensor of a checkpoint and the parameters it holds.
 struct Binding {
   std::string name;
@@ -51,6 +78,11 @@ std::vector<Binding> bind(const Transformer& model) {
         add(rule, layer, ".bias");
       }
     }
+  }
+  const std::string prefix = attention_prefix(family);
+  for (int layer = 0; layer < model.config().decoder_layers; ++layer) {
+    for (const auto& [name, parameter] : gates)
+      add({.name = prefix + std::string(name), .parameters = {parameter}}, layer, "");
   }
   require(bound == known.size(), "family {}: {} of {} parameters have a name in checkpoints", family.model_type, bound,
           known.size());
@@ -144,6 +176,10 @@ bool is_row_vector(const Binding& binding) {
   return binding.name == "final_logits_bias";
 }
 
+bool is_gate(const Binding& binding) {
+  return binding.name.find(".rapt_") != std::string::npos;
+}
+
 Shape stored_shape(const Binding& binding) {
   auto shape = extents(binding.parameters[0]->shape());
   shape[0] *= static_cast<std::int64_t>(binding.parameters.size());
@@ -188,8 +224,8 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
-  Filler(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling)
-      : model_(model), family_(find_family(model.config().family)), file_(file), filling_(filling) {
+  Filler(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, const FillOptions& options)
+      : model_(model), family_(find_family(model.config().family)), file_(file), options_(options) {
     for (const auto& [name, tensor] : tensors) {
       const std::string renamed = current_name(name);
       require(left_.emplace(renamed, Found{name, tensor}).second, "{}: tensor \"{}\" is there under two names",
@@ -209,6 +245,7 @@ class Filler {
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);
     drop_zero_bias();
+    drop_unused_gates();
     if (left_.empty()) return account_;
     fail(
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
@@ -242,6 +279,7 @@ class Filler {
 
   void fill(const Binding& binding) {
     const auto found = left_.find(binding.name);
+    if (found == left_.end() && is_added(binding)) return initialize(binding);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; {} asks for it, with shape {}", file_.name,
             shown(binding.name), file_.config, stored_shape(binding).text());
     CheckpointTensor stored = found->second.tensor;
@@ -252,12 +290,29 @@ class Filler {
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)
       stored_.emplace(binding.parameters[0]->name, Found{binding.name, stored});
-    if (filling_ == Filling::mapped) {
+    if (options_.filling == Filling::mapped) {
       remember(binding, stored, layout);
     } else {
       copy(binding, layout.to_stacked(stored.read().to(binding.parameters[0]->weight->dtype())));
     }
     take(found, account_.used, binding.name);
+  }
+
+  /// Whether it is a gate that the file need not have, since its own config does not ask for it.
+  bool is_added(const Binding& binding) const {
+    return options_.before != nullptr && is_gate(binding) &&
+           !std::ranges::count(gate_names(*options_.before), binding.name);
+  }
+
+  void initialize(const Binding& binding) {
+    require(options_.seed.has_value(),
+            "{}: has no tensor \"{}\": gated_delta learns gates for each token, which this model was not trained with; "
+            "rapt train --from MODEL --attention \"decoder = gated_delta\" trains them",
+            file_.name, binding.name);
+    const Parameter& gate = *binding.parameters[0];
+    model_.initialize(gate, *options_.seed);
+    account_.fresh.push_back(binding.name);
+    account_.stored.push_back({binding.name, gate.weight->dtype(), binding.name, {}});
   }
 
   /// Strikes a tensor off the list of those that are left.
@@ -315,10 +370,17 @@ class Filler {
     take(found, account_.ignored, "");
   }
 
+  void drop_unused_gates() {
+    if (options_.before == nullptr) return;
+    for (const std::string& name : gate_names(*options_.before)) {
+      if (left_.erase(name) > 0) account_.unused.push_back(name);
+    }
+  }
+
   Transformer& model_;
   const Family& family_;
   const TensorFile& file_;
-  Filling filling_;
+  FillOptions options_;
   TensorAccount account_;
   Left left_;    ///< what nothing has used yet
   Left stored_;  ///< of parameters that are tensors of their own, with the name in the family's table
@@ -327,8 +389,9 @@ class Filler {
 
 }  // namespace
 
-TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling) {
-  return Filler(model, tensors, file, filling).run();
+TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file,
+                   const FillOptions& options) {
+  return Filler(model, tensors, file, options).run();
 }
 
 std::vector<NamedTensor> checkpoint_tensors(const Transformer& model,

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ struct TensorAccount {
   std::vector<std::string> used;      ///< they hold parameters
   std::vector<std::string> repeated;  ///< equal to others
   std::vector<std::string> ignored;   ///< constants that rapt computes
-  std::vector<StoredTensor> stored;   ///< all of them as they lie in the file
+  std::vector<StoredTensor> stored;   ///< what a file of this model should hold, in the form that it has in this one
+  std::vector<std::string> unused;    ///< gates (see FillOptions) of layers that attend otherwise now; not in `stored`
+  std::vector<std::string> fresh;     ///< gates that the file lacks: they were initialised
 };
 
 /// Whether a model gets numbers of its own, to be trained, or reads the file when it needs them.
@@ -38,9 +41,22 @@ struct TensorFile {
   std::function<std::string(const std::string&)> name_of = {};  ///< a tensor's name in the file, if it is another there
 };
 
+/// The gates of the gated delta rule are the parameters that depend on how layers attend. In every family's checkpoints
+/// they lie beside the query projection of their layer: "model.layers.0.self_attn.rapt_alpha.weight", rapt_beta.weight,
+/// rapt_a_log, rapt_dt_bias.
+struct FillOptions {
+  Filling filling = Filling::copied;
+  /// What the model was before the attention of its layers was changed: gates that only this config has use for may be
+  /// there.
+  const ModelConfig* before = nullptr;
+  /// Initialises gates that are not there and that `before` has no use for. Nothing: they are missing.
+  std::optional<std::uint64_t> seed = std::nullopt;
+};
+
 /// Fills the parameters from tensors under checkpoint names, each of which is used exactly once. Throws Error naming
 /// the file and the tensor for one that is missing, has another shape, or has no use.
-TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file, Filling filling);
+TensorAccount fill(Transformer& model, const CheckpointTensors& tensors, const TensorFile& file,
+                   const FillOptions& options);
 
 /// What model.safetensors holds, in f32 (f64 for f64 models). `part` says what to take of each parameter; its value, if
 /// not given.

@@ -156,6 +156,23 @@ struct CrossEntropyBlock {
   RowLoss* results = nullptr;
 };
 
+/// Rows of the gates of the gated delta rule (kernels/delta_gates.h), alpha's columns before beta's; all pointers are
+/// at the first of them. In the forward pass there are no gradients; d_a_log and d_dt_bias are the partial sums of a
+/// block.
+struct DeltaGatesBlock {
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t heads = 0;
+  const void* z = nullptr;
+  const void* a_log = nullptr;
+  const void* dt_bias = nullptr;
+  void* gates = nullptr;
+  const void* d_gates = nullptr;
+  void* dz = nullptr;
+  void* d_a_log = nullptr;
+  void* d_dt_bias = nullptr;
+};
+
 /// Elements of an Adam update (kernels/adam.h), with the factors of this step worked out.
 struct AdamBlock {
   DType dtype = DType::f32;

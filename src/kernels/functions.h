@@ -74,6 +74,30 @@ RAPT_INLINE Sigmoid<V> sigmoid(V x) {
   return {(x < 0 ? small : V{} + 1) * inverse, small * inverse * inverse};
 }
 
+/// log(1 + x) for 0 <= x <= 1, relative error below 3e-7 for f32: 2 artanh(x / (2 + x)) by its series.
+RAPT_INLINE F32 log1p_of_fraction(F32 x) {
+  const F32 t = x / (x + 2.0f);
+  const F32 y = t * t;
+  F32 series = y * (2.0f / 15) + 2.0f / 13;
+  series = series * y + 2.0f / 11;
+  series = series * y + 2.0f / 9;
+  series = series * y + 2.0f / 7;
+  series = series * y + 2.0f / 5;
+  series = series * y + 2.0f / 3;
+  return (series * y + 2.0f) * t;
+}
+RAPT_INLINE F64 log1p_of_fraction(F64 x) {
+  for (int i = 0; i < lanes / 2; ++i) x[i] = __builtin_log1p(x[i]);
+  return x;
+}
+
+/// log(1 + e^x), relative error below 6e-7 - 1.2e-7 min(x, 0) for f32 and x > -87, 0 far below; NaN for NaN. Its
+/// derivative is sigmoid(x).
+template <typename V>
+RAPT_INLINE V softplus(V x) {
+  return log1p_of_fraction(exp_nonpositive(-absolute(x))) + (x < 0 ? V{} : x);
+}
+
 /// tanh, relative error below 3e-7 for f32: by its series for small arguments, where 1 - e^-2x would cancel. NaN for
 /// NaN.
 RAPT_INLINE F32 tanh(F32 x) {

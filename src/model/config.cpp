@@ -40,11 +40,12 @@ using Dependence = attention::Visibility::Dependence;
 
 void check_linear(const LayerAttention& attention, AttentionKind kind, const std::string& place) {
   using Kind = attention::LinearForm::Kind;
-  require(attention.linear->kind != Kind::gated_delta,
-          "model: {}: the gated delta rule needs parameters that no model here has", place);
-  require(attention.linear->kind != Kind::retention || kind == AttentionKind::decoder,
-          "model: {}: retention is causal and fits a decoder's self-attention only; give a linear form or a visibility",
-          place);
+  const bool causal = attention.linear->kind == Kind::retention || attention.linear->kind == Kind::gated_delta;
+  require(
+      !causal || kind == AttentionKind::decoder,
+      "model: {0}: {1} is causal and fits a decoder's self-attention only (\"decoder = {1}\"); give a linear form or "
+      "a visibility",
+      place, attention.text());
   require(attention.linear->kind != Kind::favor || attention.linear->features >= 1, "model: {}: favor with {} features",
           place, attention.linear->features);
 }

@@ -63,6 +63,7 @@ ops::LinearAttention linear_attention(const LayerAttention::Linear& form, int he
 LayerAttention read_layer_attention(attention::ExpressionReader& reader) {
   if (reader.take_word("linear")) return read_linear(reader);
   if (reader.take_word("retention")) return of(Kind::retention);
+  if (reader.take_word("gated_delta")) return of(Kind::gated_delta);
   return {.visibility = read_visibility(reader)};
 }
 
@@ -81,7 +82,7 @@ std::string LayerAttention::text() const {
     case Kind::gated_delta:
       break;
   }
-  return "gated delta";
+  return "gated_delta";
 }
 
 LayerAttention LayerAttention::parse(std::string_view text) {

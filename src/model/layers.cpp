@@ -37,14 +37,17 @@ Var SelfAttention::project(Context& ctx, const Var& x, std::span<const std::int3
                                     {.begin = query_width, .heads = options.kv_heads, .norm = key_norm.rms()}};
     projected = ops::norm_heads(ctx, projected, norms);
   }
-  if (!rotary.frequencies) return projected;
-  // Queries and keys lie side by side, so their heads turn in one call.
-  return ops::rotary(ctx, projected,
-                     {.heads = options.heads + options.kv_heads,
-                      .d_head = options.d_head,
-                      .frequencies = rotary.frequencies,
-                      .scale = rotary.scale,
-                      .positions = positions});
+  // Queries and keys lie side by side, so their heads turn, and shrink to length 1, in one call.
+  const int heads = options.heads + options.kv_heads;
+  if (rotary.frequencies) {
+    projected = ops::rotary(ctx, projected,
+                            {.heads = heads,
+                             .d_head = options.d_head,
+                             .frequencies = rotary.frequencies,
+                             .scale = rotary.scale,
+                             .positions = positions});
+  }
+  return delta_gates.a_log ? ops::normalize_heads(ctx, projected, heads, options.d_head) : projected;
 }
 
 Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& sequences,
@@ -54,9 +57,11 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
   const Var projected = project(ctx, x, positions);
   const ops::HeadColumns q{projected, 0};
   const ops::HeadColumns k{projected, query_width}, v{projected, query_width + key_width};
-  if (cache != nullptr && options.linear) {
-    const Tensor states = cache->states(sequences, ops::linear_state_size(options), x.dtype());
-    return output(ctx, ops::linear_attention(ctx, q, k, v, own_spans(sequences), options, states));
+  if (options.linear) {
+    Tensor states;
+    if (cache != nullptr) states = cache->states(sequences, ops::linear_state_size(options), x.dtype());
+    return output(ctx, ops::linear_attention(ctx, q, k, v, own_spans(sequences), options,
+                                             {.gates = delta_gates(ctx, x), .states = states}));
   }
   if (cache != nullptr) {
     std::vector<attention::Span> spans =

@@ -83,6 +83,18 @@ struct Rotary {
   double scale = 1;
 };
 
+/// The gates of the gated delta rule (Yang et al., "Gated Delta Networks", 2024): how much of the state stays, and how
+/// much of a key's value is written, for each token and key-value head.
+struct DeltaGates {
+  Linear projection;  ///< [alpha beta]: [2 * kv_heads, d_model]
+  WeightPtr a_log;    ///< [kv_heads]; null: no gates
+  WeightPtr dt_bias;  ///< [kv_heads]
+
+  Var operator()(Context& ctx, const Var& x) const {
+    return a_log ? ops::delta_gates(ctx, projection(ctx, x), a_log, dt_bias) : Var();
+  }
+};
+
 /// Multi-head attention ("Attention Is All You Need", 3.2.2) of a sequence over itself. The three projections are one
 /// matrix
 /// [(heads + 2 kv_heads) * d_head, d_model], so that they are one product.
@@ -93,6 +105,7 @@ struct SelfAttention {
   Norm query_norm;  ///< of each head; without weight: none
   Norm key_norm;
   Rotary rotary;
+  DeltaGates delta_gates;
 
   /// x: [tokens, d_model] -> [tokens, d_model]. positions: of each token, for rotary models. cache, if given, holds the
   /// keys and values of each sequence's earlier tokens and receives those of x.

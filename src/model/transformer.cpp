@@ -121,6 +121,8 @@ class Builder {
     const bool causal = options.kind == AttentionKind::decoder;
     if (chosen.linear) {
       options.linear = linear_attention(*chosen.linear, options.heads, options.d_head, causal);
+      // The rule reads what was written under a key of length 1 back as it was.
+      if (chosen.is_gated_delta()) options.scale = 1;
     } else if (causal && !chosen.visibility.is_causal()) {
       options.visibility = attention::Visibility::causal() & chosen.visibility;
     } else {
@@ -146,7 +148,15 @@ class Builder {
       if (!frequencies_) frequencies_ = std::make_shared<const std::vector<double>>(rotary_frequencies(config_));
       if (!frequencies_->empty()) result.rotary = {frequencies_, config_.rotary_scaling.attention_factor};
     }
+    if (layer_attention(config_, kind, layer).is_gated_delta())
+      result.delta_gates = delta_gates(prefix, options.kv_heads);
     return result;
+  }
+
+  DeltaGates delta_gates(const std::string& prefix, std::int64_t heads) {
+    return {.projection = stacked(prefix, {{"alpha", heads}, {"beta", heads}}, config_.d_model, false),
+            .a_log = weight(prefix + "a_log", {heads}),
+            .dt_bias = weight(prefix + "dt_bias", {heads})};
   }
 
   CrossAttention cross_attention(const std::string& prefix, int layer) {
@@ -288,31 +298,40 @@ Transformer::Transformer(const ModelConfig& config, DType dtype) : config_(confi
 }
 
 void Transformer::initialize(std::uint64_t seed) {
-  std::uint64_t stream = 0;
-  for (const Parameter& parameter : parameters_) {
-    RandomSequence random(seed, stream++);
-    const Tensor value = parameter.value();
-    const std::string& name = parameter.name;
-    const auto normal = [&](double deviation) { fill(value, [&] { return deviation * random.normal(); }); };
-    if (ends_with_any(name, {"norm.weight"})) {
-      fill(value, [&] { return 1.0 - (config_.norm_kind == NormKind::rms ? config_.norm_weight_offset : 0); });
-    } else if (value.shape().rank() == 1) {
-      fill(value, [] { return 0.0; });
-    } else if (!config_.encoder_decoder()) {
-      const bool into_residual = ends_with_any(name, {"attention.output.weight", "feed_forward.outer.weight"});
-      const int layers = std::max(config_.encoder_layers, config_.decoder_layers);
-      normal(into_residual ? 0.02 / std::sqrt(2.0 * layers) : 0.02);
-    } else if (ends_with_any(name, {"embedding.weight", "positions.weight"})) {
-      normal(1.0 / std::sqrt(static_cast<double>(config_.d_model)));
-      if (config_.pad >= 0 && config_.pad < value.dim(0) && name != "positions.weight") {
-        fill(value.rows(config_.pad, config_.pad + 1), [] { return 0.0; });
-      }
-    } else {
-      const double bound = std::sqrt(6.0 / static_cast<double>(value.dim(0) + value.dim(1)));
-      fill(value, [&] { return bound * (2.0 * random.uniform() - 1.0); });
+  for (const Parameter& parameter : parameters_) initialize(parameter, seed);
+}
+
+void Transformer::initialize(const Parameter& parameter, std::uint64_t seed) {
+  RandomSequence random(seed, static_cast<std::uint64_t>(&parameter - parameters_.data()));
+  const Tensor value = parameter.value();
+  const std::string& name = parameter.name;
+  const auto normal = [&](double deviation) { fill(value, [&] { return deviation * random.normal(); }); };
+  if (ends_with_any(name, {"norm.weight"})) {
+    fill(value, [&] { return 1.0 - (config_.norm_kind == NormKind::rms ? config_.norm_weight_offset : 0); });
+  } else if (name.ends_with(".a_log")) {
+    fill(value, [&] { return std::log(16 * (1 - random.uniform())); });
+  } else if (name.ends_with(".dt_bias")) {
+    // What softplus turns into a step between 1e-3 and 1e-1.
+    fill(value, [&] {
+      const double step = std::pow(10.0, -3 + 2 * random.uniform());
+      return step + std::log(-std::expm1(-step));
+    });
+  } else if (value.shape().rank() == 1) {
+    fill(value, [] { return 0.0; });
+  } else if (!config_.encoder_decoder()) {
+    const bool into_residual = ends_with_any(name, {"attention.output.weight", "feed_forward.outer.weight"});
+    const int layers = std::max(config_.encoder_layers, config_.decoder_layers);
+    normal(into_residual ? 0.02 / std::sqrt(2.0 * layers) : 0.02);
+  } else if (ends_with_any(name, {"embedding.weight", "positions.weight"})) {
+    normal(1.0 / std::sqrt(static_cast<double>(config_.d_model)));
+    if (config_.pad >= 0 && config_.pad < value.dim(0) && name != "positions.weight") {
+      fill(value.rows(config_.pad, config_.pad + 1), [] { return 0.0; });
     }
-    parameter.weight->changed();
+  } else {
+    const double bound = std::sqrt(6.0 / static_cast<double>(value.dim(0) + value.dim(1)));
+    fill(value, [&] { return bound * (2.0 * random.uniform() - 1.0); });
   }
+  parameter.weight->changed();
 }
 
 std::int64_t Transformer::parameter_count() const {

@@ -40,8 +40,12 @@ class Transformer {
 
   /// Matrices uniform in +-sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010), embeddings normal with deviation
   /// d_model^-1/2 (pad's row zero), biases 0, norms 1. Models of one stack: normal with deviation 0.02, residual
-  /// projections 0.02 / sqrt(2 layers) (Radford et al. 2019).
+  /// projections 0.02 / sqrt(2 layers) (Radford et al. 2019). Of the gated delta rule, a_log is the logarithm of
+  /// numbers uniform in (0, 16] and dt_bias the inverse of softplus at numbers whose logarithms are uniform between
+  /// those of 1e-3 and 1e-1 (Dao, Gu, "Transformers are SSMs", 2024).
   void initialize(std::uint64_t seed);
+  /// One of parameters() alone, as initialize(seed) does it.
+  void initialize(const Parameter& parameter, std::uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
   /// Every parameter once, under rapt's own names ("encoder.0.self_attention.query.weight"), in a fixed order.

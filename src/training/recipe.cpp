@@ -266,7 +266,7 @@ constexpr std::array setting_table{
         "  LAYERS  = encoder, decoder or cross, then .N or .N-M for some layers, from 0\n"
         "  ATTENTION = full, causal, window(LEFT, RIGHT), prefix(KEYS), strided(STRIDE), global_keys(0..3), ... "
         "joined by & and |, or\n"
-        "              linear elu, linear relu, linear favor(FEATURES), retention\n"
+        "              linear elu, linear relu, linear favor(FEATURES), retention, gated_delta (decoder only)\n"
         "for example \"decoder = window(255, 0); decoder.0 = linear elu\""),
     setting<"vocab-type", &Recipe::vocabulary, &VocabularyOptions::type>("how text is cut; char: language models only"),
     setting<"vocab-size", &Recipe::vocabulary, &VocabularyOptions::size>("pieces in the vocabulary"),

@@ -189,9 +189,16 @@ Subject given_model(const Context& ctx, const Plan& plan, const fs::path& direct
   const FineTuning& fine_tuning = *plan.record.fine_tuning;
   check_files_for(read_config(directory), fine_tuning, plan.files);
   check_memory(directory, plan.recipe.precision, available_memory(), observer);
-  auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention);
+  auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention, plan.recipe.seed);
   observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
                             kept.exact() ? "" : "; trained in f32, and written in the type they came in"));
+  if (!kept.fresh().empty())
+    observer.note(
+        fmt::format("gated_delta: {} has no gates for it; {} tensors (\"{}\", ...) are new, drawn with --seed {}",
+                    fine_tuning.from, kept.fresh().size(), kept.fresh().front(), plan.recipe.seed));
+  if (!kept.unused().empty())
+    observer.note(fmt::format("gated_delta: {} tensors (\"{}\", ...) of layers that attend otherwise now are left out",
+                              kept.unused().size(), kept.unused().front()));
   auto task = prepare_fine_tuning(ctx, plan.recipe, plan.files, fine_tuning, model->config(), directory, observer);
   return {.model = std::move(model), .task = std::move(task), .directory = std::move(kept)};
 }

@@ -51,6 +51,22 @@ TEST(Gradients, LinearAttentionOverSharedKeysAndValues) {
   }
 }
 
+TEST(Gradients, GatedDeltaRule) {
+  constexpr int heads = 4, kv_heads = 2, d_head = 4, tokens = 9;
+  const Var x = random_input({tokens, (heads + 2 * kv_heads) * d_head}, 16);
+  const Var z = random_input({tokens, 2 * kv_heads}, 17);
+  const WeightPtr a_log = testing::random_weight({kv_heads}, 18);
+  const WeightPtr dt_bias = testing::random_weight({kv_heads}, 19);
+  const std::vector<attention::Span> spans{{0, 3, 0, 3}, {3, 0, 3, 0}, {3, 6, 3, 6}};
+  ops::AttentionOptions options = options_of(LinearForm::Kind::gated_delta, true);
+  options.heads = heads;
+  check_gradients({leaf("x", x), leaf("z", z), leaf("a_log", a_log), leaf("dt_bias", dt_bias)}, [&](Context& ctx) {
+    const Var y = ops::normalize_heads(ctx, x, heads + kv_heads, d_head);
+    return ops::linear_attention(ctx, {y, 0}, {y, heads * d_head}, {y, (heads + kv_heads) * d_head}, spans, options,
+                                 {.gates = ops::delta_gates(ctx, z, a_log, dt_bias)});
+  });
+}
+
 TEST(LinearAttention, HasNoGradientsThroughAState) {
   Context ctx({.compute = DType::f64});
   Tape tape;
@@ -59,7 +75,7 @@ TEST(LinearAttention, HasNoGradientsThroughAState) {
   const auto options = options_of(LinearForm::Kind::elu_plus_one, true);
   const Tensor states = Tensor::zeros({1, ops::linear_state_size(options)}, DType::f64);
   const std::vector<attention::Span> spans{{0, 2, 0, 2}};
-  EXPECT_THROW(ops::linear_attention(ctx, {x, 0}, {x, 8}, {x, 16}, spans, options, states), Error);
+  EXPECT_THROW(ops::linear_attention(ctx, {x, 0}, {x, 8}, {x, 16}, spans, options, {.states = states}), Error);
 }
 
 }  // namespace

@@ -108,6 +108,30 @@ TEST(Gradients, NormOfHeadsLeavesTheOthersAlone) {
   });
 }
 
+TEST(Gradients, HeadsOfLengthOne) {
+  const Var x = random_input({5, 2 * 6 + 4}, 7);
+  check_gradients({leaf("x", x)}, [&](Context& ctx) { return ops::normalize_heads(ctx, x, 2, 6); });
+  Context ctx({.compute = DType::f64});
+  const Tensor y = ops::normalize_heads(ctx, x, 2, 6).value();
+  for (std::int64_t row = 0; row < 5; ++row) {
+    const double* values = y.data<double>() + row * 16;
+    for (int head = 0; head < 2; ++head) {
+      double squares = 0;
+      for (int i = 0; i < 6; ++i) squares += values[head * 6 + i] * values[head * 6 + i];
+      EXPECT_NEAR(squares, 1, 1e-5);
+    }
+    for (int i = 12; i < 16; ++i) EXPECT_EQ(values[i], x.value().data<double>()[row * 16 + i]);
+  }
+}
+
+TEST(Gradients, DeltaGates) {
+  const Var z = random_input({5, 6}, 7);
+  const WeightPtr a_log = random_weight({3}, 8);
+  const WeightPtr dt_bias = random_weight({3}, 9);
+  check_gradients({leaf("z", z), leaf("a_log", a_log), leaf("dt_bias", dt_bias)},
+                  [&](Context& ctx) { return ops::delta_gates(ctx, z, a_log, dt_bias); });
+}
+
 TEST(Gradients, AddAndNorm) {
   for (const float dropout : {0.0f, 0.3f}) {
     const Var x = random_input({5, 19}, 7);

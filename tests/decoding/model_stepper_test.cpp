@@ -34,6 +34,11 @@ const std::vector<std::string> language_models{
 const std::vector<std::string> translation_models{"marian-tiny", "bart-tiny",     "mbart-tiny", "m2m_100-tiny",
                                                   "t5-tiny",     "t5-gated-tiny", "mt5-tiny"};
 
+/// Gates of the gated delta rule, where layers attend by it, are drawn.
+std::unique_ptr<Transformer> load_with(const std::string& name, const std::string& rules) {
+  return load_accounted_model(data + "/" + name, parse_attention_rules(rules), 1).model;
+}
+
 nlohmann::json generation(const std::string& name) {
   return nlohmann::json::parse(std::ifstream(data + "/" + name + "-generation.json"));
 }
@@ -112,16 +117,18 @@ TEST(ModelStepper, APromptInChunksIsThePromptAtOnce) {
 }
 
 TEST(ModelStepper, LinearLayersReadPromptsInChunks) {
-  const auto model = load_model(data + "/gpt2-tiny", DType::f32,
-                                parse_attention_rules("decoder.0 = retention; decoder.1 = linear elu"));
-  Context ctx;
-  const std::vector<Ids> prompts{{3, 17, 8, 30, 2, 2, 11, 25, 9, 9, 1}, {5, 6}};
-  ModelStepper whole(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12});
-  const Tensor expected = whole.step(ctx, ragged(prompts));
-  for (const std::int32_t chunk : {1, 2, 4}) {
-    ModelStepper stepper(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12, .chunk = chunk});
-    const Tensor logits = stepper.step(ctx, ragged(prompts));
-    for (std::int64_t row = 0; row < 2; ++row) expect_row(logits, row, expected, row);
+  for (const char* rules : {"decoder.0 = retention; decoder.1 = linear elu", "gated_delta"}) {
+    SCOPED_TRACE(rules);
+    const auto model = load_with("gpt2-tiny", rules);
+    Context ctx;
+    const std::vector<Ids> prompts{{3, 17, 8, 30, 2, 2, 11, 25, 9, 9, 1}, {5, 6}};
+    ModelStepper whole(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12});
+    const Tensor expected = whole.step(ctx, ragged(prompts));
+    for (const std::int32_t chunk : {1, 2, 4}) {
+      ModelStepper stepper(ctx, *model, {.sequences = 2, .max_hypotheses = 2, .capacity = 12, .chunk = chunk});
+      const Tensor logits = stepper.step(ctx, ragged(prompts));
+      for (std::int64_t row = 0; row < 2; ++row) expect_row(logits, row, expected, row);
+    }
   }
 }
 
@@ -262,13 +269,15 @@ constexpr const char* layer_choices[] = {"window(2, 0)",
                                          "linear relu",
                                          "linear favor(16)",
                                          "retention",
+                                         "gated_delta",
+                                         "decoder.0 = causal; decoder.1 = gated_delta",
                                          "decoder.0 = linear elu; decoder.1 = window(3, 0)"};
 
 TEST(ModelStepper, CachedEqualsUncachedHoweverLayersAttend) {
-  for (const char* name : {"gpt2-tiny", "gpt_neox-tiny"}) {
+  for (const char* name : {"gpt2-tiny", "gpt_neox-tiny", "llama3-tiny", "qwen3-tiny"}) {
     for (const char* rules : layer_choices) {
       SCOPED_TRACE(std::string(name) + ", " + rules);
-      const auto model = load_model(data + "/" + name, DType::f32, parse_attention_rules(rules));
+      const auto model = load_with(name, rules);
       Context ctx;
       const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 6, 19, 4};
       const Tensor expected = uncached(ctx, *model, {}, text);
@@ -279,9 +288,10 @@ TEST(ModelStepper, CachedEqualsUncachedHoweverLayersAttend) {
 
 TEST(ModelStepper, LinearLayersKeepAStateForEachHypothesis) {
   for (const char* rules : {"linear elu; cross = linear elu", "decoder = retention; cross = linear favor(16)",
+                            "decoder = gated_delta", "decoder.1 = gated_delta; cross = linear elu",
                             "decoder.0 = linear relu; decoder.1 = window(1, 0); cross = prefix(2)"}) {
     SCOPED_TRACE(rules);
-    const auto model = load_model(data + "/marian-tiny", DType::f32, parse_attention_rules(rules));
+    const auto model = load_with("marian-tiny", rules);
     Context ctx;
     const std::vector<Ids> sources{{5, 9, 0}, {7, 7, 12, 30, 0}};
     const std::int32_t start = model->config().decoder_start;

@@ -158,6 +158,45 @@ TEST(ModelDirectory, SaysHowLayersAttendWhereThatWasChanged) {
   EXPECT_EQ(after, before);
 }
 
+/// Gates are added to what the directory holds, in f32 whatever its type, and left out again where nothing uses them.
+TEST(ModelDirectory, GainsAndLosesTheGatesOfLayers) {
+  const Scratch scratch;
+  put_tiny_model("llama-tiny", scratch / "given", DType::bf16);
+  const auto rules = parse_attention_rules("decoder.1 = gated_delta");
+  const auto [model, directory] = load_model_directory(scratch / "given", rules, 3);
+  EXPECT_EQ(directory.fresh().size(), 4U);
+  EXPECT_EQ(directory.types(), "bf16 and f32");
+  const auto written = rewritten(scratch, scratch / "given", rules);
+  const auto before = read_safetensors_directory(scratch / "given").tensors;
+  const auto after = read_safetensors_directory(written).tensors;
+  EXPECT_EQ(after.size(), before.size() + 4);
+  for (const std::string& name : directory.fresh()) EXPECT_EQ(after.at(name).dtype(), DType::f32) << name;
+  EXPECT_NO_THROW(load_model(written));
+
+  // What config.json asks for is not made up.
+  std::vector<NamedTensor> damaged;
+  for (const auto& [name, tensor] : after) {
+    if (!name.ends_with("rapt_dt_bias")) damaged.emplace_back(name, tensor.clone());
+  }
+  std::filesystem::copy(written, scratch / "damaged", std::filesystem::copy_options::recursive);
+  save_safetensors(scratch / "damaged" / "model.safetensors", damaged);
+  for (const auto& chosen : {rules, parse_attention_rules("")}) {
+    try {
+      load_model_directory(scratch / "damaged", chosen);
+      FAIL() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("rapt_dt_bias\" is missing"), std::string::npos) << error.what();
+    }
+  }
+
+  const auto otherwise = load_model_directory(written, parse_attention_rules("decoder = causal")).directory;
+  EXPECT_EQ(otherwise.fresh().size(), 0U);
+  EXPECT_EQ(otherwise.unused(), directory.fresh());
+  std::filesystem::rename(written, scratch / "delta");
+  expect_same_tensors(scratch / "given", rewritten(scratch, scratch / "delta", parse_attention_rules("causal")));
+  EXPECT_NO_THROW(load_model(scratch / "written"));
+}
+
 TEST(ModelDirectory, K7_NumbersThatF16CannotHoldAreRefused) {
   const Scratch scratch;
   put_tiny_model("gpt2-tiny", scratch / "given", DType::f16);

@@ -60,5 +60,26 @@ TEST(Functions, ExpNonpositiveStaysWithinItsBound) {
   EXPECT_TRUE(std::isnan(exp_nonpositive(broadcast(__builtin_nanf("")))[0]));
 }
 
+TEST(Functions, SoftplusStaysWithinItsBound) {
+  double worst_log1p = 0;
+  for (double x = 1e-30; x <= 1; x = x < 1e-3 ? 1.01 * x : x + 1e-4) {
+    const F32 z = broadcast(static_cast<float>(x));
+    worst_log1p = std::max(worst_log1p, std::abs(log1p_of_fraction(z)[0] / std::log1p(double{z[0]}) - 1));
+  }
+  EXPECT_LE(worst_log1p, 3e-7);
+  EXPECT_EQ(log1p_of_fraction(F32{})[0], 0);
+  double worst = 0;
+  for (double x = -87; x <= 100; x += 1e-3) {
+    const F32 z = broadcast(static_cast<float>(x));
+    const double at = z[0];
+    const double exact = std::max(at, 0.0) + std::log1p(std::exp(-std::abs(at)));
+    worst = std::max(worst, std::abs(softplus(z)[0] / exact - 1) - 1.2e-7 * std::max(0.0, -at));
+  }
+  EXPECT_LE(worst, 6e-7);
+  EXPECT_EQ(softplus(broadcast(-200.0f))[0], 0);
+  EXPECT_EQ(softplus(broadcast(200.0f))[0], 200);
+  EXPECT_TRUE(std::isnan(softplus(broadcast(__builtin_nanf("")))[0]));
+}
+
 }  // namespace
 }  // namespace rapt::kernels

@@ -46,7 +46,7 @@ std::string error_of(Action&& action) {
 
 TEST(LayerAttention, TextsAreReadBack) {
   for (const char* text : {"full", "causal", "window(255, 0)", "causal & (prefix(4) | strided(8))", "linear elu",
-                           "linear relu", "linear favor(256)", "linear favor(32, 7)", "retention"}) {
+                           "linear relu", "linear favor(256)", "linear favor(32, 7)", "retention", "gated_delta"}) {
     EXPECT_EQ(LayerAttention::parse(text).text(), text);
   }
   EXPECT_EQ(LayerAttention::parse(" linear  favor( 256 , 1 ) ").text(), "linear favor(256)");
@@ -62,7 +62,7 @@ TEST(LayerAttention, ErrorsSayWhere) {
       {"linear favor(1000000)", "column 14: expected a number from 0 to 16384"},
       {"linear elu & causal", "column 12: expected the end, found \"&\""},
       {"retention(3)", "column 10: expected the end, found \"(\""},
-      {"gated_delta", "found \"gated_delta\""},
+      {"gated_delta & causal", "column 13: expected the end, found \"&\""},
   };
   for (const auto& [text, expected] : examples) {
     const std::string message = error_of([&text = text] { LayerAttention::parse(text); });
@@ -99,6 +99,10 @@ TEST(AttentionRules, AreRefusedWhereTheyMakeNoSense) {
       {"decoder.1-0 = full", "the decoder has layers 0 to 1"},
       {"retention", "model: encoder attention 0: retention is causal"},
       {"cross = retention", "model: cross attention 0: retention is causal"},
+      {"gated_delta",
+       "model: encoder attention 0: gated_delta is causal and fits a decoder's self-attention only (\"decoder = "
+       "gated_delta\")"},
+      {"cross.1 = gated_delta", "model: cross attention 1: gated_delta is causal"},
       {"cross = window(3, 3)", "depends on the position of the query"},
       {"decoder = causal(start)", "without \"start\""},
       {"decoder = big_bird(64)", "no blocks or big_bird"},
@@ -121,7 +125,7 @@ TEST(ModelConfig, ChecksTheNumberOfLayers) {
   config.encoder_attention.resize(3);
   EXPECT_NO_THROW(check(config));
   config.encoder_attention[1].linear = LayerAttention::Linear{.kind = attention::LinearForm::Kind::gated_delta};
-  EXPECT_NE(error_of([&] { check(config); }).find("encoder attention 1: the gated delta rule"), std::string::npos);
+  EXPECT_NE(error_of([&] { check(config); }).find("encoder attention 1: gated_delta is causal"), std::string::npos);
 }
 
 /// What a token's logits depend on, found by changing every input token before and after it.
@@ -175,6 +179,7 @@ TEST(Transformer, DecoderLayersSeeWhatTheyChoseAndNeverAhead) {
       {"linear elu", [](std::int32_t query, std::int32_t key) { return key <= query; }},
       {"linear favor(8)", [](std::int32_t query, std::int32_t key) { return key <= query; }},
       {"retention", [](std::int32_t query, std::int32_t key) { return key <= query; }},
+      {"gated_delta", [](std::int32_t query, std::int32_t key) { return key <= query; }},
   };
   for (const Example& example : examples) {
     SCOPED_TRACE(example.rules);

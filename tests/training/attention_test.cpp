@@ -28,7 +28,7 @@ TEST(Attention, AnyOfThemLearnsTenSentencesByHeart) {
   const ParallelFiles files{scratch / "en", scratch / "de"};
   int run = 0;
   for (const char* rules : {"window(1, 1)", "linear elu; cross = linear elu", "linear favor(32)", "decoder = retention",
-                            "encoder = linear relu; decoder = strided(2) | window(1, 0)"}) {
+                            "decoder = gated_delta", "encoder = linear relu; decoder = strided(2) | window(1, 0)"}) {
     SCOPED_TRACE(rules);
     Settings settings = memorising;
     settings.emplace_back("attention", rules);
@@ -42,6 +42,74 @@ TEST(Attention, AnyOfThemLearnsTenSentencesByHeart) {
     choose_attention(parse_attention_rules(rules), expected);
     EXPECT_EQ(attention_text(load_model(output)->config()), attention_text(expected)) << "the checkpoint says so";
   }
+}
+
+/// Places are written to over and over, and read: token 4 p + v writes v to place p, token 16 + p asks for what was
+/// written there last, and the answers are all that is to be predicted.
+Batch written_and_read(RandomSequence& random) {
+  constexpr int texts = 16, rounds = 12, places = 4;
+  std::vector<std::vector<std::int32_t>> inputs;
+  Batch batch;
+  for (int text = 0; text < texts; ++text) {
+    std::vector<std::int32_t> input;
+    std::int32_t last[places] = {};
+    const auto write = [&](std::int32_t place) {
+      last[place] = static_cast<std::int32_t>(random.below(4));
+      input.push_back(4 * place + last[place]);
+    };
+    for (std::int32_t place = 0; place < places; ++place) write(place);
+    for (int round = 0; round < rounds; ++round) {
+      write(static_cast<std::int32_t>(random.below(places)));
+      const auto asked = static_cast<std::int32_t>(random.below(places));
+      batch.predicted.push_back(text * (places + 2 * rounds) + static_cast<std::int32_t>(std::ssize(input)));
+      batch.targets.push_back(last[asked]);
+      input.push_back(16 + asked);
+    }
+    inputs.push_back(std::move(input));
+  }
+  batch.input = RaggedTokens::of(inputs);
+  return batch;
+}
+
+/// The loss that a layer of two heads comes to in the above: the mean over the last steps.
+double loss_of_reading(const std::string& rules) {
+  ModelConfig config{.vocab = 20,
+                     .d_model = 32,
+                     .encoder_layers = 0,
+                     .decoder_layers = 1,
+                     .decoder_heads = 2,
+                     .decoder_ff = 32,
+                     .norm = NormPlacement::pre,
+                     .positions = Positions::rotary,
+                     .dropout = 0,
+                     .embedding_dropout = 0};
+  choose_attention(parse_attention_rules(rules), config);
+  Transformer model(config);
+  model.initialize(1);
+  Optimizer optimizer(model.parameters(), {});
+  Context ctx({.threads = 1});
+  RandomSequence random(7);
+  constexpr int steps = 600, last = 50;
+  double loss = 0;
+  for (int step = 0; step < steps; ++step) {
+    Tape tape;
+    ctx.tape = &tape;
+    const Batch batch = written_and_read(random);
+    const double scale = 1 / static_cast<double>(batch.target_tokens());
+    const double of_step = model.loss(ctx, batch, {.gradient_scale = scale}).loss * scale;
+    if (step >= steps - last) loss += of_step / last;
+    tape.run_backward(ctx);
+    ctx.tape = nullptr;
+    optimizer.update(ctx, 0.004, 1);
+    optimizer.clear_gradients();
+  }
+  return loss;
+}
+
+/// What the gated delta rule is for: a state of fixed size in which what is written last counts.
+TEST(Attention, TheGatedDeltaRuleOverwritesWhereRetentionAddsUp) {
+  EXPECT_LT(loss_of_reading("gated_delta"), 0.1);
+  EXPECT_GT(loss_of_reading("retention"), 0.2);
 }
 
 RunRequest language_request(const Scratch& scratch, const std::string& name, const std::string& rules) {
@@ -71,28 +139,35 @@ TEST(Attention, IsResumedBitForBit) {
   const Scratch scratch;
   const ToyPairs pairs = toy_pairs(100, 3);
   put(scratch / "text", pairs.source + pairs.target);
-  const std::string rules = "decoder.0 = linear favor(16); decoder.1 = window(4, 0)";
-  Listener listener;
-  run_toy(language_request(scratch, "straight", rules), listener);
-  const auto told = [&](const std::string& what) {
-    return std::ranges::any_of(listener.notes, [&](const auto& note) { return note.find(what) != std::string::npos; });
-  };
-  EXPECT_TRUE(told("attention: " + rules));
-  EXPECT_TRUE(told("no weights to drop"));
-  Listener stopped;
-  run_toy(language_request(scratch, "stopped", rules), stopped, 10);
-  RunRequest rest{.output = scratch / "stopped",
-                  .files = {},
-                  .recipe = "",
-                  .settings = {{"attention", "linear elu"}},
-                  .resume = true,
-                  .threads = 1,
-                  .gauge_seconds = 0};
-  EXPECT_TRUE(refuses([&] { run_toy(rest); }, "--attention " + rules, "linear elu"));
-  rest.settings = {{"attention", "decoder.0=linear favor(16);decoder.1=window(4,0)"}};
-  run_toy(rest);
-  for (const char* file : {"model.safetensors", "config.json"})
-    EXPECT_EQ(get(scratch / "straight" / file), get(scratch / "stopped" / file)) << file;
+  int run = 0;
+  for (const std::string rules : {"decoder.0 = linear favor(16); decoder.1 = window(4, 0)",
+                                  "decoder.0 = gated_delta; decoder.1 = window(4, 0)"}) {
+    SCOPED_TRACE(rules);
+    const std::string straight = "straight" + std::to_string(run);
+    const std::string halted = "stopped" + std::to_string(run++);
+    Listener listener;
+    run_toy(language_request(scratch, straight, rules), listener);
+    const auto told = [&](const std::string& what) {
+      return std::ranges::any_of(listener.notes,
+                                 [&](const auto& note) { return note.find(what) != std::string::npos; });
+    };
+    EXPECT_TRUE(told("attention: " + rules));
+    EXPECT_TRUE(told("no weights to drop"));
+    Listener stopped;
+    run_toy(language_request(scratch, halted, rules), stopped, 10);
+    RunRequest rest{.output = scratch / halted,
+                    .files = {},
+                    .recipe = "",
+                    .settings = {{"attention", "linear elu"}},
+                    .resume = true,
+                    .threads = 1,
+                    .gauge_seconds = 0};
+    EXPECT_TRUE(refuses([&] { run_toy(rest); }, "--attention " + rules, "linear elu"));
+    rest.settings = {{"attention", "  " + rules + ";"}};
+    run_toy(rest);
+    for (const char* file : {"model.safetensors", "config.json"})
+      EXPECT_EQ(get(scratch / straight / file), get(scratch / halted / file)) << file;
+  }
 }
 
 TEST(Attention, MakesNoSenseWhereRecipesSaySo) {

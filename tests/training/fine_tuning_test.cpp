@@ -134,14 +134,17 @@ INSTANTIATE_TEST_SUITE_P(Models, FineTuned, ::testing::ValuesIn(trainable_models
 
 /// N steps = some + resume + the rest, bit for bit, in the weights of every kind of model.
 TEST(FineTuning, ResumesBitForBit) {
-  for (const char* name : {"llama-tiny", "bert-tiny", "t5-tiny"}) {
+  const std::pair<const char*, const char*> examples[] = {
+      {"llama-tiny", ""}, {"bert-tiny", ""}, {"t5-tiny", ""}, {"qwen2-tiny", "decoder.1 = gated_delta"}};
+  for (const auto& [name, attention] : examples) {
     for (const DType dtype : {DType::f32, DType::f16}) {
       SCOPED_TRACE(std::string(name) + " in " + std::string(name_of(dtype)));
       const Scratch scratch;
       put_tiny_model(name, scratch / "given", dtype);
-      const Settings short_run{{"steps", "9"},    {"save-every", "2"},    {"validate-every", "3"},
-                               {"average", "3"},  {"batch-tokens", "64"}, {"max-length", "32"},
-                               {"context", "12"}, {"sequences", "2"},     {"precision", "bf16"}};
+      const Settings short_run{{"steps", "9"},          {"save-every", "2"},    {"validate-every", "3"},
+                               {"average", "3"},        {"batch-tokens", "64"}, {"max-length", "32"},
+                               {"context", "12"},       {"sequences", "2"},     {"precision", "bf16"},
+                               {"attention", attention}};
       run_toy(request_for(scratch, "straight", short_run));
       Listener listener;
       run_toy(request_for(scratch, "stopped", short_run), listener, 5);
@@ -181,6 +184,31 @@ TEST(FineTuning, LayersMayAttendInAnotherWay) {
   put_tiny_model("llama-tiny", scratch / "given");
   run_toy(request_for(scratch, "out", {{"steps", "2"}, {"attention", "decoder = window(3, 0)"}}));
   EXPECT_EQ(attention_text(read_config(scratch / "out")), "decoder = window(3, 0)") << "and nothing else";
+}
+
+/// A model learns the gates that it lacks, and leaves them behind where it goes on without.
+TEST(FineTuning, LayersMayLearnTheGatedDeltaRule) {
+  for (const char* name : {"llama-tiny", "gpt2-tiny", "marian-tiny"}) {
+    SCOPED_TRACE(name);
+    const Scratch scratch;
+    put_tiny_model(name, scratch / "given", DType::bf16);
+    Listener listener;
+    run_toy(request_for(scratch, "delta", {{"attention", "decoder = gated_delta"}}), listener);
+    EXPECT_LT(listener.steps.back().nll, 0.35 * listener.steps.front().nll);
+    EXPECT_TRUE(std::ranges::any_of(listener.notes, [](const auto& note) {
+      return note.find("has no gates for it; 8 tensors") != std::string::npos;
+    }));
+    EXPECT_NE(attention_text(load_model(scratch / "delta")->config()).find("gated_delta"), std::string::npos);
+
+    std::filesystem::remove_all(scratch / "given");
+    std::filesystem::rename(scratch / "delta", scratch / "given");
+    Listener without;
+    run_toy(request_for(scratch, "out", {{"steps", "2"}, {"attention", "decoder = causal"}}), without);
+    EXPECT_TRUE(std::ranges::any_of(without.notes, [](const auto& note) {
+      return note.find("8 tensors") != std::string::npos && note.find("are left out") != std::string::npos;
+    }));
+    EXPECT_EQ(attention_text(load_model(scratch / "out")->config()).find("gated_delta"), std::string::npos);
+  }
 }
 
 /// Rows that are predicted alone have the loss they have among all.
