@@ -8,11 +8,18 @@
 #include <mutex>
 #include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <set>
 #include <tuple>
 
+#include "kernels/dispatch.h"
 #include "kernels/gemm_f64.h"
+#include "kernels/gemv.h"
 
 namespace rapt::kernels {
+
+RAPT_DISPATCH(gemv_block, (const GemvBlock& block), (block))
+
 namespace {
 
 using dnnl::memory;
@@ -48,6 +55,7 @@ struct Product {
 struct Primitive {
   dnnl::matmul matmul;
   memory::desc a, b, y, bias;
+  std::optional<std::int64_t> gemv_depth;  ///< GemvBlock::depth_at_once that gives the same bits; 0: none does
 };
 
 Primitive make(const Product& p) {
@@ -70,8 +78,8 @@ Primitive make(const Product& p) {
   return result;
 }
 
-/// Making a primitive costs a third of a millisecond, so each thread keeps those it used. They hold no state.
-const Primitive& primitive(const Product& product) {
+/// Making a primitive costs a third of a millisecond, so each thread keeps those it used.
+Primitive& primitive(const Product& product) {
   thread_local std::map<Product, Primitive> made;
   constexpr std::size_t limit = 4096;
   if (made.size() >= limit) made.clear();
@@ -84,15 +92,139 @@ memory wrap(const memory::desc& desc, const void* data) {
   return {desc, engine(), const_cast<void*>(data)};
 }
 
-void run(const Context& ctx, const Product& product, const void* a, const memory& b, const void* bias, void* y) {
+void execute(const Product& product, const Primitive& p, const void* a, const memory& b, const void* bias, void* y) {
   thread_local dnnl::stream stream(engine());
-  omp_set_num_threads(ctx.threads());  // of the calling thread; oneDNN plans a primitive for this many
-  const Primitive& p = primitive(product);
   std::unordered_map<int, memory> arguments{
       {DNNL_ARG_SRC, wrap(p.a, a)}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, wrap(p.y, y)}};
   if (product.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(p.bias, bias));
   p.matmul.execute(stream, arguments);
   stream.wait();
+}
+
+/// Whether gemv_block() can read a packed matrix; which layouts oneDNN chooses depends on the processor.
+bool is_gemv_layout(const memory::desc& desc, DType dtype) {
+  const dnnl_memory_desc_t& data = desc.data;
+  if (data.format_kind != dnnl_blocked || data.offset0 != 0 || data.extra.flags != 0) return false;
+  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
+  const bool pairs = dtype == DType::bf16;
+  constexpr std::int64_t depth = 16;
+  const std::int64_t block = depth * gemv_group * (pairs ? 2 : 1);
+  if (blocking.inner_nblks != (pairs ? 3 : 2) || blocking.inner_blks[0] != depth || blocking.inner_idxs[0] != 0 ||
+      blocking.inner_blks[1] != gemv_group || blocking.inner_idxs[1] != 1)
+    return false;
+  if (pairs && (blocking.inner_blks[2] != 2 || blocking.inner_idxs[2] != 0)) return false;
+  return blocking.strides[0] == block && blocking.strides[1] == data.padded_dims[0] * gemv_group;
+}
+
+void run_gemv(const Context& ctx, GemvBlock block) {
+  // Large matrices in more parts than threads: a thread may be held up by other programs.
+  const std::int64_t units = (block.n + gemv_columns - 1) / gemv_columns;
+  const std::int64_t bytes = block.n * block.k * static_cast<std::int64_t>(size_of(block.dtype));
+  const std::int64_t parts = std::min(units, std::int64_t{ctx.threads()} * (bytes > (1 << 22) ? 8 : 1));
+  ctx.parallel_for(parts, [&](std::int64_t part) {
+    GemvBlock own = block;
+    own.begin = units * part / parts * gemv_columns;
+    own.end = std::min(block.n, units * (part + 1) / parts * gemv_columns);
+    gemv_block(own);
+  });
+}
+
+GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& packed, std::int64_t depth_at_once) {
+  return {.dtype = product.input,
+          .result = product.output,
+          .rows = product.m,
+          .n = product.n,
+          .k = product.k,
+          .padded_k = p.b.data.padded_dims[0],
+          .depth_at_once = depth_at_once,
+          .weight = packed.get_data_handle(),
+          .relu = product.relu,
+          .accumulate = product.accumulate};
+}
+
+/// What oneDNN makes of random rows, to be compared with what gemv_block() does.
+struct GemvTrial {
+  const Context& ctx;
+  const Product& product;
+  const memory& packed;
+  Tensor x, bias, before, after;
+  static constexpr std::int64_t compared = 1024;  ///< columns
+
+  GemvTrial(const Context& context, const Product& of, const memory& weight)
+      : ctx(context), product(of), packed(weight) {
+    RandomSequence random(1);
+    const auto fill = [&](Shape shape, DType dtype) {
+      const Tensor values = Tensor::empty(shape, DType::f32);
+      for (std::int64_t i = 0; i < values.count(); ++i) values.write<float>()[i] = static_cast<float>(random.normal());
+      return values.to(dtype);
+    };
+    x = fill({product.m, product.k}, product.input);
+    bias = fill({product.n}, DType::f32);
+    before = fill({product.m, product.n}, product.output);
+    after = copy();
+    execute(product, primitive(product), x.raw(), packed, bias.raw(), after.raw_write());
+  }
+
+  Tensor copy() const {
+    const Tensor result = Tensor::empty(before.shape(), before.dtype());
+    std::memcpy(result.raw_write(), before.raw(), before.bytes());
+    return result;
+  }
+
+  bool same_bits(std::int64_t depth) const {
+    const Tensor y = copy();
+    GemvBlock block = gemv_of(product, primitive(product), packed, depth);
+    block.x = x.raw();
+    block.bias = product.bias ? bias.data<float>() : nullptr;
+    block.y = y.raw_write();
+    block.end = std::min(product.n, compared);
+    gemv_block(block);
+    for (std::int64_t row = 0; row < product.m; ++row) {
+      const auto begin = static_cast<std::size_t>(row * product.n) * size_of(product.output);
+      const auto bytes = static_cast<std::size_t>(block.end) * size_of(product.output);
+      const auto at = [begin](const Tensor& t) { return static_cast<const std::byte*>(t.raw()) + begin; };
+      if (std::memcmp(at(y), at(after), bytes) != 0) return false;
+    }
+    return true;
+  }
+};
+
+/// How many elements of the depth oneDNN sums up at once is its own affair, and differs between shapes and processors:
+/// it is found by trying, so that a row has the same bits among few and among many. 0 where nothing, or not one depth
+/// alone, gives oneDNN's bits.
+std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const memory& packed) {
+  if (!product.b_packed || product.m > gemv_rows || !is_gemv_layout(primitive(product).b, product.input)) return 0;
+  if (product.input == DType::bf16 && isa() != Isa::avx512) return 0;
+  // Without rounding to bf16, which would hide what is looked for.
+  Product plain = product;
+  plain.output = DType::f32;
+  plain.bias = plain.relu = plain.accumulate = false;
+  if (primitive(plain).b != primitive(product).b) return 0;
+  const GemvTrial trial(ctx, plain, packed);
+  std::set<std::int64_t> depths{product.k};
+  for (std::int64_t depth = 64; depth < product.k; depth *= 2) depths.insert(depth);
+  std::erase_if(depths, [&](std::int64_t depth) { return !trial.same_bits(depth); });
+  if (depths.size() != 1) return 0;
+  const bool proven = plain == product || GemvTrial(ctx, product, packed).same_bits(*depths.begin());
+  return proven ? *depths.begin() : 0;
+}
+
+void run(const Context& ctx, const Product& product, const void* a, const memory& b, const void* bias, void* y) {
+  omp_set_num_threads(ctx.threads());  // of the calling thread; oneDNN plans a primitive for this many
+  if (!primitive(product).gemv_depth) {
+    const std::int64_t depth = find_gemv_depth(ctx, product, b);
+    primitive(product).gemv_depth = depth;
+  }
+  const Primitive& p = primitive(product);
+  if (*p.gemv_depth > 0) {
+    GemvBlock block = gemv_of(product, p, b, *p.gemv_depth);
+    block.x = a;
+    block.bias = static_cast<const float*>(bias);
+    block.y = y;
+    run_gemv(ctx, block);
+  } else {
+    execute(product, p, a, b, bias, y);
+  }
   flops += static_cast<std::uint64_t>(2 * product.m * product.n * product.k);
 }
 
