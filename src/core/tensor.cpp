@@ -1,5 +1,7 @@
 #include "core/tensor.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <new>
 
@@ -78,7 +80,7 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  require(shape.count() == count(), "cannot reshape {} to {}", shape_.text(), shape.text());
+  require(shape.count() == count(), "cannot reshape {} to {}", shape_, shape);
   Tensor result = *this;
   result.shape_ = shape;
   return result;
@@ -86,7 +88,7 @@ Tensor Tensor::reshape(Shape shape) const {
 
 Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   require(shape_.rank() > 0 && 0 <= begin && begin <= end && end <= dim(0), "rows {} to {} of a tensor {}", begin, end,
-          shape_.text());
+          shape_);
   std::array<std::int64_t, Shape::max_rank> extents{};
   std::copy(shape_.begin(), shape_.end(), extents.begin());
   extents[0] = end - begin;
@@ -100,7 +102,7 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
 
 Columns Tensor::columns(std::int64_t begin, std::int64_t end) const {
   require(shape_.rank() == 2 && 0 <= begin && begin <= end && end <= dim(1), "columns {} to {} of a tensor {}", begin,
-          end, shape_.text());
+          end, shape_);
   const std::size_t size = size_of(dtype_);
   return {.data = static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * size,
           .row_bytes = static_cast<std::size_t>(dim(1)) * size,
@@ -135,3 +137,8 @@ Tensor Tensor::clone() const {
 }
 
 }  // namespace rapt
+
+fmt::format_context::iterator fmt::formatter<rapt::Shape>::format(const rapt::Shape& shape,
+                                                                  fmt::format_context& context) {
+  return fmt::format_to(context.out(), "{}", shape.text());
+}

@@ -351,12 +351,12 @@ CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file) {
     const auto [stem, ending] = split_name(name);
     const auto stem_there = renamed(architecture, stem, &NameRule::name, &NameRule::hugging_face);
     require(stem_there && (ending == ".weight" || ending == ".bias"),
-            "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape.text(),
+            "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape,
             architecture.name);
     const bool pairs = architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"));
     require(!pairs || (d_head > 0 && stored.shape.rank() > 0 && stored.shape[0] % d_head == 0),
             "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file->file(),
-            printable(name), stored.shape.text(), d_head);
+            printable(name), stored.shape, d_head);
     const double offset = stem.ends_with("_norm") ? architecture.norm_offset : 0;
     result.emplace(*stem_there + std::string(ending), lazy_tensor(file, name, pairs ? d_head : 0, offset));
   }

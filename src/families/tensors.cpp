@@ -213,8 +213,8 @@ class Filler {
     fail(
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
         "than {}",
-        file_.name, left_.size(), family_.model_type, shown(left_.begin()->first),
-        left_.begin()->second.tensor.shape.text(), file_.config);
+        file_.name, left_.size(), family_.model_type, shown(left_.begin()->first), left_.begin()->second.tensor.shape,
+        file_.config);
   }
 
  private:
@@ -247,7 +247,7 @@ class Filler {
     CheckpointTensor stored = found->second.tensor;
     require(stored.shape == stored_shape(binding),
             "{}: tensor \"{}\" is {}, {} asks for {}; they are not from the same model", file_.name,
-            shown(binding.name), stored.shape.text(), file_.config, stored_shape(binding).text());
+            shown(binding.name), stored.shape, file_.config, stored_shape(binding).text());
     if (is_row_vector(binding)) stored = stored.read().reshape({stored.shape.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)

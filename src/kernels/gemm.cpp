@@ -294,7 +294,7 @@ GemmWeight::GemmWeight(GemmWeight&&) noexcept = default;
 GemmWeight& GemmWeight::operator=(GemmWeight&&) noexcept = default;
 
 void GemmWeight::set(const Tensor& weight) {
-  require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape().text());
+  require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape());
   shape_ = weight.shape();
   weight_ = weight;
   read_ = nullptr;
@@ -303,7 +303,7 @@ void GemmWeight::set(const Tensor& weight) {
 }
 
 void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows) {
-  require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape.text());
+  require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape);
   shape_ = shape;
   weight_ = Tensor();
   read_ = std::move(read);
@@ -327,7 +327,7 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
   const std::int64_t n = weight.shape()[0];
   const std::int64_t k = weight.shape()[1];
   require(x.dim(1) == k && y.dim(1) == n && x.dim(0) == y.dim(0), "product of {} and the transpose of {} into {}",
-          x.shape().text(), weight.shape().text(), y.shape().text());
+          x.shape(), weight.shape(), y.shape());
   if (x.dim(0) == 0) return;
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
   const Product product{.m = padded_rows({&x, &y}),
@@ -350,8 +350,8 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
                          const Tensor& dx) {
   const std::int64_t n = weight.shape()[0];
   const std::int64_t k = weight.shape()[1];
-  require(dy.dim(1) == n && dx.dim(1) == k && dy.dim(0) == dx.dim(0), "product of {} and {} into {}", dy.shape().text(),
-          weight.shape().text(), dx.shape().text());
+  require(dy.dim(1) == n && dx.dim(1) == k && dy.dim(0) == dx.dim(0), "product of {} and {} into {}", dy.shape(),
+          weight.shape(), dx.shape());
   if (dy.dim(0) == 0) return;
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
   const Product product{.m = padded_rows({&dy, &dx}),
@@ -372,7 +372,7 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
 
 void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x, bool accumulate, const Tensor& dw) {
   require(dy.dim(0) == x.dim(0) && dw.dim(0) == dy.dim(1) && dw.dim(1) == x.dim(1),
-          "product of the transpose of {} and {} into {}", dy.shape().text(), x.shape().text(), dw.shape().text());
+          "product of the transpose of {} and {} into {}", dy.shape(), x.shape(), dw.shape());
   if (dy.dtype() == DType::f64) return gemm_weight_gradient_f64(ctx, dy, x, accumulate, dw);
   if (dy.dim(0) == 0) {
     if (!accumulate) std::memset(dw.raw_write(), 0, dw.bytes());
