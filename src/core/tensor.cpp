@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cstring>
-#include <new>
 
+#include "core/aligned_memory.h"
 #include "core/float16.h"
 
 namespace rapt {
@@ -67,9 +67,8 @@ bool Shape::operator==(const Shape& other) const {
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
   const std::size_t bytes = std::max<std::size_t>(64, static_cast<std::size_t>(shape.count()) * size_of(dtype));
-  constexpr std::align_val_t alignment{64};
-  void* data = ::operator new(bytes, alignment);
-  std::shared_ptr<void> keep(data, [](void* p) { ::operator delete(p, alignment); });
+  std::shared_ptr<std::byte> keep = line_memory(static_cast<std::int64_t>(bytes));
+  void* const data = keep.get();
   return {std::move(keep), data, shape, dtype};
 }
 

@@ -12,13 +12,16 @@
 #include <set>
 #include <tuple>
 
+#include "core/large_pages.h"
 #include "kernels/dispatch.h"
 #include "kernels/gemm_f64.h"
 #include "kernels/gemv.h"
+#include "kernels/operands.h"
 
 namespace rapt::kernels {
 
 RAPT_DISPATCH(gemv_block, (const GemvBlock& block), (block))
+RAPT_DISPATCH(pack_block, (const PackBlock& block), (block))
 
 namespace {
 
@@ -252,7 +255,7 @@ void zero_rows_behind(const Tensor& tensor, std::int64_t padded) {
 struct GemmWeight::Packs {
   struct Pack {
     memory::desc layout;
-    Tensor storage;
+    std::shared_ptr<std::byte> storage;
     bool current = false;
   };
   std::map<std::pair<bool, DType>, Pack> made;
@@ -265,26 +268,55 @@ struct GemmWeight::Packs {
     if (!pack.current || pack.layout != wanted) {
       if (pack.layout != wanted) {
         pack.layout = wanted;
-        pack.storage = Tensor::empty({static_cast<std::int64_t>(wanted.get_size())}, DType::u8);
+        pack.storage = large_page_memory(wanted.get_size(), omp_get_max_threads());
       }
-      source.visit([&](std::int64_t row, const Tensor& part) {
-        const std::int64_t n = part.dim(0);
-        const std::int64_t k = part.dim(1);
-        const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(part.dtype()), Tag::ab)
-                                            : memory::desc({k, n}, onednn_type(part.dtype()), Tag::ba);
-        const bool whole = n == source.shape()[0];
-        const memory::desc place = whole      ? wanted
-                                   : gradient ? wanted.submemory_desc({n, k}, {row, 0})
-                                              : wanted.submemory_desc({k, n}, {0, row});
-        memory unpacked = wrap(plain, part.raw());
-        memory packed = wrap(place, pack.storage.raw());
-        dnnl::stream stream(engine());
-        dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
-        stream.wait();
-      });
+      if (source.reads_rows() && !gradient && is_gemv_layout(wanted, type)) {
+        pack_rows(source, type, pack);
+      } else {
+        reorder(source, gradient, pack);
+      }
       pack.current = true;
     }
-    return wrap(pack.layout, pack.storage.raw());
+    return wrap(pack.layout, pack.storage.get());
+  }
+
+ private:
+  /// By parts that stay in the second-level cache: nothing as large as W is ever read or unpacked at once.
+  static void pack_rows(const GemmWeight& source, DType type, const Pack& pack) {
+    constexpr std::int64_t elements_at_once = 1 << 16;
+    const std::int64_t n = source.shape()[0];
+    const std::int64_t k = source.shape()[1];
+    const std::int64_t padded_k = pack.layout.data.padded_dims[0];
+    if (n % gemv_group != 0 || k != padded_k) std::memset(pack.storage.get(), 0, pack.layout.get_size());
+    const std::int64_t rows = std::max<std::int64_t>(1, elements_at_once / k / gemv_group) * gemv_group;
+    source.visit(rows, omp_get_max_threads(), [&](std::int64_t row, const Tensor& part) {
+      pack_block({.dtype = type,
+                  .first = row,
+                  .rows = part.dim(0),
+                  .k = k,
+                  .padded_k = padded_k,
+                  .weight = part.data<float>(),
+                  .packed = pack.storage.get()});
+    });
+  }
+
+  static void reorder(const GemmWeight& source, bool gradient, const Pack& pack) {
+    constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
+    source.visit(rows_at_once, 1, [&](std::int64_t row, const Tensor& part) {
+      const std::int64_t n = part.dim(0);
+      const std::int64_t k = part.dim(1);
+      const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(part.dtype()), Tag::ab)
+                                          : memory::desc({k, n}, onednn_type(part.dtype()), Tag::ba);
+      const bool whole = n == source.shape()[0];
+      const memory::desc place = whole      ? pack.layout
+                                 : gradient ? pack.layout.submemory_desc({n, k}, {row, 0})
+                                            : pack.layout.submemory_desc({k, n}, {0, row});
+      memory unpacked = wrap(plain, part.raw());
+      memory packed = wrap(place, pack.storage.get());
+      dnnl::stream stream(engine());
+      dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
+      stream.wait();
+    });
   }
 };
 
@@ -311,15 +343,15 @@ void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows 
   for (auto& [direction, pack] : packs_->made) pack.current = false;
 }
 
-void GemmWeight::visit(const std::function<void(std::int64_t row, const Tensor& part)>& use) const {
-  constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
-  if (!read_rows_ || shape_[0] <= rows_at_once) return use(0, weight());
-  std::vector<std::int32_t> rows;
-  for (std::int64_t begin = 0; begin < shape_[0]; begin += rows_at_once) {
-    rows.resize(static_cast<std::size_t>(std::min(rows_at_once, shape_[0] - begin)));
-    std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(begin));
-    use(begin, read_rows_(rows));
-  }
+void GemmWeight::visit(std::int64_t rows_at_once, int threads,
+                       const std::function<void(std::int64_t row, const Tensor& part)>& use) const {
+  if (!read_rows_) return use(0, weight());
+  const Blocks parts{shape_[0], rows_at_once};
+  parallel_for(threads, parts.count(), [&](std::int64_t i) {
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(parts.length(i)));
+    std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(parts.begin(i)));
+    use(parts.begin(i), read_rows_(rows));
+  });
 }
 
 void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const GemmEpilogue& epilogue,

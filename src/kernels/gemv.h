@@ -29,6 +29,17 @@ struct GemvBlock {
   bool accumulate = false;
   void* y = nullptr;
 };
+/// Rows of W (columns of the product), f32, to be laid where GemvBlock reads them.
+struct PackBlock {
+  DType dtype = DType::f32;  ///< of the packed matrix
+  int64_t first = 0;         ///< where the rows stand in W
+  int64_t rows = 0;
+  int64_t k = 0;
+  int64_t padded_k = 0;
+  const float* weight = nullptr;  ///< [rows, k]
+  void* packed = nullptr;         ///< of the whole matrix
+};
+
 constexpr int64_t gemv_rows = 4;
 constexpr int64_t gemv_group = 64;
 constexpr int64_t gemv_columns = 32;

@@ -93,6 +93,34 @@ RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
   }
 }
 
+/// A few rows at a time along a short depth, so that what is written stays in the nearest cache.
+template <typename T, typename Pair>
+void pack(const PackBlock& b) {
+  constexpr int64_t depth = 32;
+  constexpr int64_t pairs = depth * sizeof(T) / sizeof(Pair);
+  Pair* packed = static_cast<Pair*>(b.packed);
+  for (int64_t first = 0; first < b.rows; first += gemv_group) {
+    const int64_t end = first + gemv_group < b.rows ? first + gemv_group : b.rows;
+    for (int64_t i = 0; i < b.k; i += depth) {
+      for (int64_t row = first; row < end; ++row) {
+        const int64_t column = b.first + row;
+        const int64_t in_group = column % gemv_group;
+        T numbers[depth];
+        each_vector<float>(depth, [&](int64_t j, auto) {
+          const int64_t left = b.k - i - j;
+          const float* from = b.weight + row * b.k + i + j;
+          const int n = static_cast<int>(left < 0 ? 0 : left);
+          store(left >= lanes ? load(from) : n == 0 ? F32{} : load_part(from, n), numbers + j);
+        });
+        Pair whole[pairs];
+        memcpy(whole, static_cast<const void*>(numbers), sizeof whole);
+        Pair* to = packed + ((column - in_group) * b.padded_k + i * gemv_group) / (sizeof(Pair) / sizeof(T)) + in_group;
+        for (int64_t p = 0; p < pairs && i + p * depth / pairs < b.padded_k; ++p) to[p * gemv_group] = whole[p];
+      }
+    }
+  }
+}
+
 /// 64 columns at a time where that many are left of a group, which is one stream of memory; else 32.
 template <typename T, typename Y, int rows>
 void multiply(const GemvBlock& b) {
@@ -123,6 +151,11 @@ void multiply_rows(const GemvBlock& b) {
 }
 
 }  // namespace
+
+void pack_block(const PackBlock& b) {
+  if (b.dtype == DType::f32) return pack<float, uint32_t>(b);
+  return pack<bf16, uint32_t>(b);
+}
 
 void gemv_block(const GemvBlock& b) {
   if (b.dtype == DType::f32) return multiply_rows<float, float>(b);
