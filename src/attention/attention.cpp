@@ -31,8 +31,8 @@ void decode(const Kernels& kernels, const Items& make, const Call& call, const s
     const Item whole = make.whole(sequence, 0);
     parts.add(whole, cut_into_parts(whole), whole.queries * bytes_of_query);
   }
-  make.run(kernels.decode, call, parts.items);
-  make.run(kernels.merge, call, parts.sums);
+  make.run(kernels.decode, call, parts.items, call.kv_heads);
+  make.run(kernels.merge, call, parts.sums, call.kv_heads);
 }
 
 /// Runs items that leave gradients of added scores, and shares of pooled maps, besides the gradients of k and v.
@@ -197,8 +197,8 @@ std::string explain(const Problem& problem, DType dtype) {
     if (problem.dropout.active()) text += " (dropout is drawn there only)";
   }
   if (few > 0) {
-    text += fmt::format("; {} with at most {} rows a key-value head by rows, in parts of {} keys", few, Items::most_few,
-                        part_keys);
+    text += fmt::format("; {} with at most {} rows a key-value head by rows, in parts of 64 to 512 keys", few,
+                        Items::most_few);
   }
   text += terms.added().any ? "; scores get a pass of their own (scale <= 0, soft cap, bias, relative or ALiBi)"
                             : "; scores are only scaled";

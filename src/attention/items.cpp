@@ -79,15 +79,15 @@ std::int64_t Items::cost_of(const Item& item) const {
 
 /// Where bundles of neighbouring items begin, and the end: small items are bundled so that handing them to threads
 /// costs little.
-std::vector<std::size_t> Items::bundle(const std::vector<Item>& items) const {
+std::vector<std::size_t> Items::bundle(const std::vector<Item>& items, int kv_heads) const {
   constexpr std::int64_t least = 1 << 18;  // about ten microseconds
   std::int64_t total = 0;
-  for (const Item& item : items) total += cost_of(item);
+  for (const Item& item : items) total += cost_of(item) * kv_heads;
   const std::int64_t enough = std::max(least, total / (std::int64_t{64} * threads_));
   std::vector<std::size_t> begins{0};
   std::int64_t cost = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    cost += cost_of(items[i]);
+    cost += cost_of(items[i]) * kv_heads;
     if (cost >= enough || i + 1 == items.size()) {
       begins.push_back(i + 1);
       cost = 0;
@@ -96,8 +96,8 @@ std::vector<std::size_t> Items::bundle(const std::vector<Item>& items) const {
   return begins;
 }
 
-void Items::run(Kernel* kernel, const Call& call, const std::vector<Item>& items) const {
-  const std::vector<std::size_t> begins = bundle(items);
+void Items::run(Kernel* kernel, const Call& call, const std::vector<Item>& items, int kv_heads) const {
+  const std::vector<std::size_t> begins = bundle(items, kv_heads);
   parallel_for(threads_, static_cast<std::int64_t>(begins.size()) - 1, [&](std::int64_t i) {
     const std::size_t first = begins[static_cast<std::size_t>(i)];
     const std::size_t end = begins[static_cast<std::size_t>(i) + 1];
@@ -105,11 +105,19 @@ void Items::run(Kernel* kernel, const Call& call, const std::vector<Item>& items
   });
 }
 
+std::int32_t part_keys_of(const Span& s) {
+  constexpr std::int32_t parts = 8;
+  constexpr std::int32_t multiple = 16;  // keys that the kernel takes at a time
+  return std::clamp((s.key_count / parts + multiple - 1) / multiple * multiple, 64, 512);
+}
+
 std::int64_t parts_of(const Span& s) {
+  const std::int32_t part_keys = part_keys_of(s);
   return std::max(1, (s.key_count + part_keys - 1) / part_keys);
 }
 
 std::vector<Item> cut_into_parts(const Item& whole) {
+  const std::int32_t part_keys = part_keys_of(span_of(whole));
   std::vector<Item> parts(static_cast<std::size_t>(parts_of(span_of(whole))), whole);
   std::int32_t key = 0;
   for (Item& part : parts) {

@@ -30,14 +30,14 @@ class Items {
   bool few(std::size_t sequence) const;
   static constexpr int most_few = 8;
 
-  /// Runs the items on all threads.
-  void run(Kernel* kernel, const Call& call, const std::vector<Item>& items) const;
+  /// Runs the items on all threads. kv_heads: how many of them an item covers.
+  void run(Kernel* kernel, const Call& call, const std::vector<Item>& items, int kv_heads = 1) const;
 
  private:
   Item item(std::size_t sequence, int kv_head, std::int32_t first, std::int32_t count) const;
   std::int32_t queries_per_item(const Span& s) const;
   std::int64_t cost_of(const Item& item) const;
-  std::vector<std::size_t> bundle(const std::vector<Item>& items) const;
+  std::vector<std::size_t> bundle(const std::vector<Item>& items, int kv_heads) const;
 
   const Problem& problem_;
   bool observed_;
@@ -46,11 +46,12 @@ class Items {
   int threads_;
 };
 
-/// Keys of a part in decoding: a constant, so that results do not depend on the threads.
-constexpr std::int32_t part_keys = 512;
+/// Keys of a part in decoding: an eighth of the sequence's, but 64 to 512. A rule about the sequence alone, so that
+/// results do not depend on the threads.
+std::int32_t part_keys_of(const Span& s);
 
 std::int64_t parts_of(const Span& s);
-/// Items of at most part_keys keys each; one even where there is no key.
+/// Items of part_keys_of keys each, the last of what is left; one even where there is no key.
 std::vector<Item> cut_into_parts(const Item& whole);
 
 /// Shares of a sequence's keys where items own keys: enough to keep many threads busy with one head.

@@ -110,7 +110,7 @@ void run(const Options& options) {
   cli::print(cache_text(*model));
   if (options.tensors) {
     for (const auto& [name, tensor] : tensors)
-      cli::print(fmt::format("{:<64} {:<5} {}\n", name, rapt::name_of(tensor.dtype()), tensor.shape().text()));
+      cli::print(fmt::format("{:<64} {:<5} {}\n", name, rapt::name_of(tensor.dtype()), tensor.shape()));
   }
   if (options.verify) {
     const auto damaged = find_non_finite(tensors);

@@ -46,7 +46,7 @@ void print_totals(const Gguf& file) {
 
 void print_tensors(const Gguf& file) {
   for (const auto& [name, tensor] : file.tensors()) {
-    cli::print(fmt::format("{:<64} {:<8} {}\n", printable(name), tensor.type->name, tensor.shape.text()));
+    cli::print(fmt::format("{:<64} {:<8} {}\n", printable(name), tensor.type->name, tensor.shape));
   }
 }
 

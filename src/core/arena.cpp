@@ -2,13 +2,12 @@
 
 #include <bit>
 #include <map>
-#include <new>
 #include <vector>
+
+#include "core/aligned_memory.h"
 
 namespace rapt {
 namespace {
-
-constexpr std::align_val_t alignment{64};
 
 /// Sizes grow in eighths of a power of two: at most 12.5 % of a block is unused, and few sizes exist.
 std::size_t round_up(std::size_t bytes) {
@@ -28,7 +27,7 @@ struct Arena::Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool() {
     for (auto& [size, blocks] : free) {
-      for (void* block : blocks) ::operator delete(block, alignment);
+      for (void* block : blocks) AlignedDelete()(static_cast<std::byte*>(block));
     }
   }
 };
@@ -43,7 +42,7 @@ Tensor Arena::allocate(Shape shape, DType dtype) {
   auto& blocks = pool_->free[size];
   void* data = nullptr;
   if (blocks.empty()) {
-    data = ::operator new(size, alignment);
+    data = line_memory(static_cast<std::int64_t>(size)).release();
     pool_->reserved += size;
   } else {
     data = blocks.back();

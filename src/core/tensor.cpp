@@ -1,8 +1,10 @@
 #include "core/tensor.h"
 
-#include <cstring>
-#include <new>
+#include <fmt/format.h>
 
+#include <cstring>
+
+#include "core/aligned_memory.h"
 #include "core/float16.h"
 
 namespace rapt {
@@ -65,9 +67,8 @@ bool Shape::operator==(const Shape& other) const {
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
   const std::size_t bytes = std::max<std::size_t>(64, static_cast<std::size_t>(shape.count()) * size_of(dtype));
-  constexpr std::align_val_t alignment{64};
-  void* data = ::operator new(bytes, alignment);
-  std::shared_ptr<void> keep(data, [](void* p) { ::operator delete(p, alignment); });
+  std::shared_ptr<std::byte> keep = line_memory(static_cast<std::int64_t>(bytes));
+  void* const data = keep.get();
   return {std::move(keep), data, shape, dtype};
 }
 
@@ -78,7 +79,7 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  require(shape.count() == count(), "cannot reshape {} to {}", shape_.text(), shape.text());
+  require(shape.count() == count(), "cannot reshape {} to {}", shape_, shape);
   Tensor result = *this;
   result.shape_ = shape;
   return result;
@@ -86,7 +87,7 @@ Tensor Tensor::reshape(Shape shape) const {
 
 Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   require(shape_.rank() > 0 && 0 <= begin && begin <= end && end <= dim(0), "rows {} to {} of a tensor {}", begin, end,
-          shape_.text());
+          shape_);
   std::array<std::int64_t, Shape::max_rank> extents{};
   std::copy(shape_.begin(), shape_.end(), extents.begin());
   extents[0] = end - begin;
@@ -100,7 +101,7 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
 
 Columns Tensor::columns(std::int64_t begin, std::int64_t end) const {
   require(shape_.rank() == 2 && 0 <= begin && begin <= end && end <= dim(1), "columns {} to {} of a tensor {}", begin,
-          end, shape_.text());
+          end, shape_);
   const std::size_t size = size_of(dtype_);
   return {.data = static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * size,
           .row_bytes = static_cast<std::size_t>(dim(1)) * size,
@@ -135,3 +136,8 @@ Tensor Tensor::clone() const {
 }
 
 }  // namespace rapt
+
+fmt::format_context::iterator fmt::formatter<rapt::Shape>::format(const rapt::Shape& shape,
+                                                                  fmt::format_context& context) {
+  return fmt::format_to(context.out(), "{}", shape.text());
+}

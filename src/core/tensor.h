@@ -147,10 +147,17 @@ class Tensor {
 template <typename T>
 Tensor Tensor::of(Shape shape, std::span<const T> values) {
   require(shape.count() == static_cast<std::int64_t>(values.size()), "{} values do not fill a tensor {}", values.size(),
-          shape.text());
+          shape);
   Tensor result = empty(shape, dtype_of<T>);
   std::copy(values.begin(), values.end(), result.write<T>());
   return result;
 }
 
 }  // namespace rapt
+
+/// Shapes in messages: only those that are shown are made into text.
+template <>
+struct fmt::formatter<rapt::Shape> {
+  static constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  static fmt::format_context::iterator format(const rapt::Shape& shape, fmt::format_context& context);
+};

@@ -39,7 +39,7 @@ Tensor checked_step(Context& ctx, Stepper& stepper, const RaggedTokens& tokens) 
   Tensor logits = stepper.step(ctx, tokens);
   const Shape expected{tokens.sequences.count(), stepper.vocab()};
   require(logits.shape() == expected && logits.dtype() == DType::f32, "the model's logits are {} {}, expected f32 {}",
-          name_of(logits.dtype()), logits.shape().text(), expected.text());
+          name_of(logits.dtype()), logits.shape(), expected.text());
   return logits;
 }
 

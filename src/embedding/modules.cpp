@@ -141,7 +141,7 @@ WeightPtr weight_of(std::map<std::string, Tensor>& tensors, const std::string& n
   require(found != tensors.end(), "{}: tensor \"{}\" is missing; config.json asks for it", directory.string(), name);
   const Tensor stored = found->second;
   require(stored.shape() == shape, "{}: tensor \"{}\" is {}, config.json asks for {}", directory.string(), name,
-          stored.shape().text(), shape.text());
+          stored.shape(), shape);
   tensors.erase(found);
   auto weight = std::make_shared<Weight>(shape, DType::f32);
   weight->set_source([stored] { return stored.to(DType::f32); });

@@ -298,15 +298,19 @@ std::optional<std::string> renamed(const Architecture& architecture, std::string
   return {};
 }
 
+/// The row of [heads, d_head / 2, 2] that is row `row` of [heads, 2, d_head / 2].
+std::int64_t row_of_pairs(std::int64_t row, std::int64_t d_head) {
+  const std::int64_t in_head = row % d_head;
+  return row - in_head + in_head % (d_head / 2) * 2 + in_head / (d_head / 2);
+}
+
 /// Rows [heads, d_head / 2, 2] -> [heads, 2, d_head / 2], of a matrix or a bias.
 Tensor halves_of_pairs(const Tensor& pairs, std::int64_t d_head) {
   Tensor result = Tensor::empty(pairs.shape(), DType::f32);
   const std::int64_t rows = pairs.dim(0);
   const std::int64_t width = rows > 0 ? pairs.count() / rows : 0;
   for (std::int64_t row = 0; row < rows; ++row) {
-    const std::int64_t in_head = row % d_head;
-    const std::int64_t to = row - in_head + in_head % 2 * (d_head / 2) + in_head / 2;
-    std::copy_n(pairs.data<float>() + row * width, width, result.write<float>() + to * width);
+    std::copy_n(pairs.data<float>() + row_of_pairs(row, d_head) * width, width, result.write<float>() + row * width);
   }
   return result;
 }
@@ -326,11 +330,15 @@ CheckpointTensor lazy_tensor(const std::shared_ptr<const Gguf>& file, std::strin
     if (offset != 0) std::transform(values, values + tensor.count(), values, [=](float x) { return x - subtracted; });
     return tensor;
   });
-  if (d_head == 0 && offset == 0 && result.shape.rank() == 2)
-    result.read_rows = [file, name](std::span<const std::int32_t> ids) {
-      const Tensor rows = file->unpack_rows(name, ids);
-      constexpr std::ptrdiff_t many = 1024;  // somebody packs the whole matrix, and needs the file no more
-      if (std::ssize(ids) >= many) file->release_pages(name);
+  if (offset == 0 && result.shape.rank() == 2)
+    result.read_rows = [file, name, d_head](std::span<const std::int32_t> ids) {
+      std::vector<std::int32_t> stored(ids.begin(), ids.end());
+      if (d_head != 0) {
+        for (std::int32_t& id : stored) id = static_cast<std::int32_t>(row_of_pairs(id, d_head));
+      }
+      const Tensor rows = file->unpack_rows(name, stored);
+      // The kernel maps 64 kB around each row, which would become the whole table in time.
+      file->release_pages(name);
       return rows;
     };
   return result;
@@ -351,12 +359,12 @@ CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file) {
     const auto [stem, ending] = split_name(name);
     const auto stem_there = renamed(architecture, stem, &NameRule::name, &NameRule::hugging_face);
     require(stem_there && (ending == ".weight" || ending == ".bias"),
-            "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape.text(),
+            "{}: tensor \"{}\" {}: a {} model has no such tensor", file->file(), printable(name), stored.shape,
             architecture.name);
     const bool pairs = architecture.pairs && (stem.ends_with(".attn_q") || stem.ends_with(".attn_k"));
     require(!pairs || (d_head > 0 && stored.shape.rank() > 0 && stored.shape[0] % d_head == 0),
             "{}: tensor \"{}\" is {}; expected a multiple of {} rows, the size of a head", file->file(),
-            printable(name), stored.shape.text(), d_head);
+            printable(name), stored.shape, d_head);
     const double offset = stem.ends_with("_norm") ? architecture.norm_offset : 0;
     result.emplace(*stem_there + std::string(ending), lazy_tensor(file, name, pairs ? d_head : 0, offset));
   }

@@ -221,6 +221,46 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
   return result;
 }
 
+/// Rows of a weight that is made of plain pieces, [ids, width] f32; pages of the file that are copied go back to the
+/// system.
+Tensor read_rows(const std::vector<Piece>& pieces, std::int64_t width, std::span<const std::int32_t> ids) {
+  const Tensor result = Tensor::empty({std::ssize(ids), width}, DType::f32);
+  std::vector<std::int32_t> run;
+  for (std::size_t i = 0; i < ids.size(); i += run.size()) {
+    const Piece& piece =
+        *std::ranges::find_if(pieces, [&](const Piece& p) { return p.begin <= ids[i] && ids[i] < p.end; });
+    run.clear();
+    for (std::size_t j = i; j < ids.size() && piece.begin <= ids[j] && ids[j] < piece.end; ++j) {
+      run.push_back(static_cast<std::int32_t>(ids[j] - piece.begin + piece.row));
+    }
+    const auto first = static_cast<std::int64_t>(i);
+    const Tensor to = result.rows(first, first + std::ssize(run));
+    if (piece.stored->read_rows) {
+      const Tensor from = piece.stored->read_rows(run);
+      std::copy_n(from.data<float>(), from.count(), to.write<float>());
+    } else {
+      const Tensor stored = piece.stored->read();
+      for (std::int64_t row = 0; row < to.dim(0); ++row) {
+        const std::int32_t id = run[static_cast<std::size_t>(row)];
+        const Tensor from = stored.rows(id, id + 1).to(DType::f32);
+        std::copy_n(from.data<float>(), width, to.write<float>() + row * width);
+      }
+      release_pages(stored.rows(*std::ranges::min_element(run), *std::ranges::max_element(run) + 1));
+    }
+  }
+  return result;
+}
+
+/// How to read some rows of a weight, where that saves a copy of all of them; else null.
+Weight::ReadRows rows_reader(const Shape& shape, const std::vector<Piece>& pieces, bool is_table) {
+  const auto plain = [](const Piece& piece) { return piece.layout.kind == TensorLayout::plain; };
+  if (shape.rank() != 2 || !std::ranges::all_of(pieces, plain)) return {};
+  const Piece& first = pieces[0];
+  if (pieces.size() == 1 && first.stored->read_rows) return first.stored->read_rows;
+  if (pieces.size() == 1 && (is_table || first.stored->dtype == DType::f32)) return {};
+  return [pieces, width = shape[1]](std::span<const std::int32_t> ids) { return read_rows(pieces, width, ids); };
+}
+
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
 class Filler {
  public:
@@ -236,8 +276,7 @@ class Filler {
   TensorAccount run() {
     for (const Binding& binding : bind(model_)) fill(binding);
     for (auto& [weight, pieces] : pieces_) {
-      Weight::ReadRows read_rows;
-      if (pieces.size() == 1 && pieces[0].layout.kind == TensorLayout::plain) read_rows = pieces[0].stored->read_rows;
+      Weight::ReadRows read_rows = rows_reader(weight->shape(), pieces, weight->is_table());
       weight->set_source([shape = weight->shape(), parts = std::move(pieces),
                           table = weight->is_table()] { return assemble(shape, parts, table); },
                          std::move(read_rows));
@@ -250,8 +289,8 @@ class Filler {
     fail(
         "{}: {} tensors that this {} model has no use for, the first is \"{}\" {}; they are of another kind of model "
         "than {}",
-        file_.name, left_.size(), family_.model_type, shown(left_.begin()->first),
-        left_.begin()->second.tensor.shape.text(), file_.config);
+        file_.name, left_.size(), family_.model_type, shown(left_.begin()->first), left_.begin()->second.tensor.shape,
+        file_.config);
   }
 
  private:
@@ -285,7 +324,7 @@ class Filler {
     CheckpointTensor stored = found->second.tensor;
     require(stored.shape == stored_shape(binding),
             "{}: tensor \"{}\" is {}, {} asks for {}; they are not from the same model", file_.name,
-            shown(binding.name), stored.shape.text(), file_.config, stored_shape(binding).text());
+            shown(binding.name), stored.shape, file_.config, stored_shape(binding).text());
     if (is_row_vector(binding)) stored = stored.read().reshape({stored.shape.count()});
     const Layout layout{binding.layout, model_.config().decoder_heads};
     if (binding.parameters.size() == 1 && binding.layout == TensorLayout::plain)

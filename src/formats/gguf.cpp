@@ -194,21 +194,21 @@ class Reader {
     constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
     std::uint64_t elements = 1;
     for (const std::int64_t extent : shape) {
-      if (extent < 0) cursor_.refuse(fmt::format("has the shape {}; expected no negative extent", shape.text()));
+      if (extent < 0) cursor_.refuse(fmt::format("has the shape {}; expected no negative extent", shape));
       const auto factor = static_cast<std::uint64_t>(extent);
       if (factor > 0 && elements > most / factor) {
-        cursor_.refuse(fmt::format("has the shape {}, too large for any file", shape.text()));
+        cursor_.refuse(fmt::format("has the shape {}, too large for any file", shape));
       }
       elements *= factor;
     }
     const std::int64_t row = shape.rank() == 0 ? 1 : shape[shape.rank() - 1];
     if (row % type.elements != 0) {
-      cursor_.refuse(fmt::format("has the shape {}; expected rows of {} to be a multiple of {}", shape.text(),
-                                 type.name, type.elements));
+      cursor_.refuse(
+          fmt::format("has the shape {}; expected rows of {} to be a multiple of {}", shape, type.name, type.elements));
     }
     const std::uint64_t blocks = elements / type.elements;
     if (blocks > most / type.bytes) {
-      cursor_.refuse(fmt::format("has the shape {}, too large for any file", shape.text()));
+      cursor_.refuse(fmt::format("has the shape {}, too large for any file", shape));
     }
     return blocks * type.bytes;
   }
@@ -452,15 +452,15 @@ Tensor Gguf::unpack(std::string_view name) const {
 Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> rows) const {
   require_unpackable(name);
   const GgufTensor& found = tensor(name);
-  require(found.shape.rank() == 2, "{}: tensor \"{}\" {} is no matrix", file_, printable(name), found.shape.text());
+  require(found.shape.rank() == 2, "{}: tensor \"{}\" {} is no matrix", file_, printable(name), found.shape);
   const std::int64_t width = found.shape[1];
   const std::int64_t blocks = width / found.type->elements;
   const std::size_t row_bytes = static_cast<std::size_t>(blocks) * found.type->bytes;
   const Tensor result = Tensor::empty({std::ssize(rows), width}, DType::f32);
   float* to = result.write<float>();
   for (const std::int32_t row : rows) {
-    require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_, printable(name),
-            found.shape.text(), row);
+    require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_, printable(name), found.shape,
+            row);
     found.type->unpack(found.bytes.data() + static_cast<std::size_t>(row) * row_bytes, blocks, to);
     to += width;
   }

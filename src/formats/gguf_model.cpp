@@ -98,7 +98,7 @@ void check_embedding(const Keys& keys, const Gguf& file, std::int64_t d_model) {
   if (d_model == 0 || !file.tensors().contains(embedding)) return;
   const Shape& shape = file.tensor(embedding).shape;
   if (shape.rank() != 2 || shape[1] != d_model) {
-    keys.refuse("embedding_length", fmt::format("the width of \"{}\" {}", embedding, shape.text()));
+    keys.refuse("embedding_length", fmt::format("the width of \"{}\" {}", embedding, shape));
   }
 }
 

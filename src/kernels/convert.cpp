@@ -11,7 +11,7 @@ RAPT_DISPATCH(convert_elements, (DType from, const void* source, DType to, void*
               (from, source, to, result, count))
 
 void convert(const Context& ctx, const Tensor& source, const Tensor& result) {
-  require(source.count() == result.count(), "cannot convert {} to {}", source.shape().text(), result.shape().text());
+  require(source.count() == result.count(), "cannot convert {} to {}", source.shape(), result.shape());
   constexpr std::int64_t block = 1 << 16;
   const std::int64_t count = source.count();
   const auto* from = static_cast<const std::byte*>(source.raw());

@@ -15,7 +15,7 @@ namespace {
 void check(const Tensor& logits, std::span<const std::int32_t> targets, double smoothing, const Tensor& row_nll) {
   constexpr const char* kernel = "cross_entropy";
   check_type(kernel, "logits", logits, {DType::f32, DType::bf16, DType::f64});
-  require(logits.shape().rank() == 2, "{}: logits are {}, expected [rows, vocab]", kernel, logits.shape().text());
+  require(logits.shape().rank() == 2, "{}: logits are {}, expected [rows, vocab]", kernel, logits.shape());
   const std::int64_t rows = logits.dim(0);
   const std::int64_t vocab = logits.dim(1);
   require(static_cast<std::int64_t>(targets.size()) == rows, "{}: {} targets for {} rows of logits", kernel,

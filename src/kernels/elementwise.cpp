@@ -106,7 +106,7 @@ void soft_cap_backward(const Context& ctx, double cap, const Tensor& x, const Te
 
 void add_column_sums(const Context& ctx, const Tensor& x, const Tensor& sums) {
   check_type("add_column_sums", "x", x, floating);
-  require(x.shape().rank() == 2, "add_column_sums: x is {}, expected [rows, width]", x.shape().text());
+  require(x.shape().rank() == 2, "add_column_sums: x is {}, expected [rows, width]", x.shape());
   const std::int64_t width = x.dim(1);
   check_operand("add_column_sums", "sums", sums, {width}, accumulator_of(x.dtype()));
   const Blocks blocks = PartialSums::blocks_of(x.dim(0), width);

@@ -25,7 +25,7 @@ void check_forward(const Embedding& embedding) {
   constexpr const char* kernel = "embedding_forward";
   const Tensor& table = embedding.table;
   check_type(kernel, "table", table, {DType::f32, DType::bf16, DType::f64});
-  require(table.shape().rank() == 2, "{}: table is {}, expected [rows, width]", kernel, table.shape().text());
+  require(table.shape().rank() == 2, "{}: table is {}, expected [rows, width]", kernel, table.shape());
   if (table.dtype() == DType::f64) {
     check_type(kernel, "y", embedding.y, {DType::f64});
   } else {
@@ -106,7 +106,7 @@ void embedding_backward(const Context& ctx, std::span<const std::int32_t> ids, d
   constexpr const char* kernel = "embedding_backward";
   check_type(kernel, "dy", dy, {DType::f32, DType::bf16, DType::f64});
   check_type(kernel, "d_table", d_table, {accumulator_of(dy.dtype())});
-  require(d_table.shape().rank() == 2, "{}: d_table is {}, expected [rows, width]", kernel, d_table.shape().text());
+  require(d_table.shape().rank() == 2, "{}: d_table is {}, expected [rows, width]", kernel, d_table.shape());
   const std::int64_t width = d_table.dim(1);
   check_operand(kernel, "dy", dy, {static_cast<std::int64_t>(ids.size()), width}, dy.dtype());
   check_ids(kernel, "ids", ids, d_table.dim(0));

@@ -13,8 +13,7 @@ namespace {
 
 void check(const char* kernel, const Tensor& x, const char* name, const Tensor& y) {
   check_type(kernel, "x", x, {DType::f32, DType::bf16, DType::f64});
-  require(x.shape().rank() == 2 && x.dim(1) % 2 == 0, "{}: x is {}, expected [rows, 2 * width]", kernel,
-          x.shape().text());
+  require(x.shape().rank() == 2 && x.dim(1) % 2 == 0, "{}: x is {}, expected [rows, 2 * width]", kernel, x.shape());
   check_operand(kernel, name, y, {x.dim(0), x.dim(1) / 2}, x.dtype());
 }
 

@@ -8,11 +8,21 @@
 #include <mutex>
 #include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <set>
 #include <tuple>
 
+#include "core/large_pages.h"
+#include "kernels/dispatch.h"
 #include "kernels/gemm_f64.h"
+#include "kernels/gemv.h"
+#include "kernels/operands.h"
 
 namespace rapt::kernels {
+
+RAPT_DISPATCH(gemv_block, (const GemvBlock& block), (block))
+RAPT_DISPATCH(pack_block, (const PackBlock& block), (block))
+
 namespace {
 
 using dnnl::memory;
@@ -48,6 +58,7 @@ struct Product {
 struct Primitive {
   dnnl::matmul matmul;
   memory::desc a, b, y, bias;
+  std::optional<std::int64_t> gemv_depth;  ///< GemvBlock::depth_at_once that gives the same bits; 0: none does
 };
 
 Primitive make(const Product& p) {
@@ -70,8 +81,8 @@ Primitive make(const Product& p) {
   return result;
 }
 
-/// Making a primitive costs a third of a millisecond, so each thread keeps those it used. They hold no state.
-const Primitive& primitive(const Product& product) {
+/// Making a primitive costs a third of a millisecond, so each thread keeps those it used.
+Primitive& primitive(const Product& product) {
   thread_local std::map<Product, Primitive> made;
   constexpr std::size_t limit = 4096;
   if (made.size() >= limit) made.clear();
@@ -84,15 +95,139 @@ memory wrap(const memory::desc& desc, const void* data) {
   return {desc, engine(), const_cast<void*>(data)};
 }
 
-void run(const Context& ctx, const Product& product, const void* a, const memory& b, const void* bias, void* y) {
+void execute(const Product& product, const Primitive& p, const void* a, const memory& b, const void* bias, void* y) {
   thread_local dnnl::stream stream(engine());
-  omp_set_num_threads(ctx.threads());  // of the calling thread; oneDNN plans a primitive for this many
-  const Primitive& p = primitive(product);
   std::unordered_map<int, memory> arguments{
       {DNNL_ARG_SRC, wrap(p.a, a)}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, wrap(p.y, y)}};
   if (product.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(p.bias, bias));
   p.matmul.execute(stream, arguments);
   stream.wait();
+}
+
+/// Whether gemv_block() can read a packed matrix; which layouts oneDNN chooses depends on the processor.
+bool is_gemv_layout(const memory::desc& desc, DType dtype) {
+  const dnnl_memory_desc_t& data = desc.data;
+  if (data.format_kind != dnnl_blocked || data.offset0 != 0 || data.extra.flags != 0) return false;
+  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
+  const bool pairs = dtype == DType::bf16;
+  constexpr std::int64_t depth = 16;
+  const std::int64_t block = depth * gemv_group * (pairs ? 2 : 1);
+  if (blocking.inner_nblks != (pairs ? 3 : 2) || blocking.inner_blks[0] != depth || blocking.inner_idxs[0] != 0 ||
+      blocking.inner_blks[1] != gemv_group || blocking.inner_idxs[1] != 1)
+    return false;
+  if (pairs && (blocking.inner_blks[2] != 2 || blocking.inner_idxs[2] != 0)) return false;
+  return blocking.strides[0] == block && blocking.strides[1] == data.padded_dims[0] * gemv_group;
+}
+
+void run_gemv(const Context& ctx, GemvBlock block) {
+  // Large matrices in more parts than threads: a thread may be held up by other programs.
+  const std::int64_t units = (block.n + gemv_columns - 1) / gemv_columns;
+  const std::int64_t bytes = block.n * block.k * static_cast<std::int64_t>(size_of(block.dtype));
+  const std::int64_t parts = std::min(units, std::int64_t{ctx.threads()} * (bytes > (1 << 22) ? 8 : 1));
+  ctx.parallel_for(parts, [&](std::int64_t part) {
+    GemvBlock own = block;
+    own.begin = units * part / parts * gemv_columns;
+    own.end = std::min(block.n, units * (part + 1) / parts * gemv_columns);
+    gemv_block(own);
+  });
+}
+
+GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& packed, std::int64_t depth_at_once) {
+  return {.dtype = product.input,
+          .result = product.output,
+          .rows = product.m,
+          .n = product.n,
+          .k = product.k,
+          .padded_k = p.b.data.padded_dims[0],
+          .depth_at_once = depth_at_once,
+          .weight = packed.get_data_handle(),
+          .relu = product.relu,
+          .accumulate = product.accumulate};
+}
+
+/// What oneDNN makes of random rows, to be compared with what gemv_block() does.
+struct GemvTrial {
+  const Context& ctx;
+  const Product& product;
+  const memory& packed;
+  Tensor x, bias, before, after;
+  static constexpr std::int64_t compared = 1024;  ///< columns
+
+  GemvTrial(const Context& context, const Product& of, const memory& weight)
+      : ctx(context), product(of), packed(weight) {
+    RandomSequence random(1);
+    const auto fill = [&](Shape shape, DType dtype) {
+      const Tensor values = Tensor::empty(shape, DType::f32);
+      for (std::int64_t i = 0; i < values.count(); ++i) values.write<float>()[i] = static_cast<float>(random.normal());
+      return values.to(dtype);
+    };
+    x = fill({product.m, product.k}, product.input);
+    bias = fill({product.n}, DType::f32);
+    before = fill({product.m, product.n}, product.output);
+    after = copy();
+    execute(product, primitive(product), x.raw(), packed, bias.raw(), after.raw_write());
+  }
+
+  Tensor copy() const {
+    const Tensor result = Tensor::empty(before.shape(), before.dtype());
+    std::memcpy(result.raw_write(), before.raw(), before.bytes());
+    return result;
+  }
+
+  bool same_bits(std::int64_t depth) const {
+    const Tensor y = copy();
+    GemvBlock block = gemv_of(product, primitive(product), packed, depth);
+    block.x = x.raw();
+    block.bias = product.bias ? bias.data<float>() : nullptr;
+    block.y = y.raw_write();
+    block.end = std::min(product.n, compared);
+    gemv_block(block);
+    for (std::int64_t row = 0; row < product.m; ++row) {
+      const auto begin = static_cast<std::size_t>(row * product.n) * size_of(product.output);
+      const auto bytes = static_cast<std::size_t>(block.end) * size_of(product.output);
+      const auto at = [begin](const Tensor& t) { return static_cast<const std::byte*>(t.raw()) + begin; };
+      if (std::memcmp(at(y), at(after), bytes) != 0) return false;
+    }
+    return true;
+  }
+};
+
+/// How many elements of the depth oneDNN sums up at once is its own affair, and differs between shapes and processors:
+/// it is found by trying, so that a row has the same bits among few and among many. 0 where nothing, or not one depth
+/// alone, gives oneDNN's bits.
+std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const memory& packed) {
+  if (!product.b_packed || product.m > gemv_rows || !is_gemv_layout(primitive(product).b, product.input)) return 0;
+  if (product.input == DType::bf16 && isa() != Isa::avx512) return 0;
+  // Without rounding to bf16, which would hide what is looked for.
+  Product plain = product;
+  plain.output = DType::f32;
+  plain.bias = plain.relu = plain.accumulate = false;
+  if (primitive(plain).b != primitive(product).b) return 0;
+  const GemvTrial trial(ctx, plain, packed);
+  std::set<std::int64_t> depths{product.k};
+  for (std::int64_t depth = 64; depth < product.k; depth *= 2) depths.insert(depth);
+  std::erase_if(depths, [&](std::int64_t depth) { return !trial.same_bits(depth); });
+  if (depths.size() != 1) return 0;
+  const bool proven = plain == product || GemvTrial(ctx, product, packed).same_bits(*depths.begin());
+  return proven ? *depths.begin() : 0;
+}
+
+void run(const Context& ctx, const Product& product, const void* a, const memory& b, const void* bias, void* y) {
+  omp_set_num_threads(ctx.threads());  // of the calling thread; oneDNN plans a primitive for this many
+  if (!primitive(product).gemv_depth) {
+    const std::int64_t depth = find_gemv_depth(ctx, product, b);
+    primitive(product).gemv_depth = depth;
+  }
+  const Primitive& p = primitive(product);
+  if (*p.gemv_depth > 0) {
+    GemvBlock block = gemv_of(product, p, b, *p.gemv_depth);
+    block.x = a;
+    block.bias = static_cast<const float*>(bias);
+    block.y = y;
+    run_gemv(ctx, block);
+  } else {
+    execute(product, p, a, b, bias, y);
+  }
   flops += static_cast<std::uint64_t>(2 * product.m * product.n * product.k);
 }
 
@@ -120,7 +255,7 @@ void zero_rows_behind(const Tensor& tensor, std::int64_t padded) {
 struct GemmWeight::Packs {
   struct Pack {
     memory::desc layout;
-    Tensor storage;
+    std::shared_ptr<std::byte> storage;
     bool current = false;
   };
   std::map<std::pair<bool, DType>, Pack> made;
@@ -133,26 +268,55 @@ struct GemmWeight::Packs {
     if (!pack.current || pack.layout != wanted) {
       if (pack.layout != wanted) {
         pack.layout = wanted;
-        pack.storage = Tensor::empty({static_cast<std::int64_t>(wanted.get_size())}, DType::u8);
+        pack.storage = large_page_memory(wanted.get_size(), omp_get_max_threads());
       }
-      source.visit([&](std::int64_t row, const Tensor& part) {
-        const std::int64_t n = part.dim(0);
-        const std::int64_t k = part.dim(1);
-        const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(part.dtype()), Tag::ab)
-                                            : memory::desc({k, n}, onednn_type(part.dtype()), Tag::ba);
-        const bool whole = n == source.shape()[0];
-        const memory::desc place = whole      ? wanted
-                                   : gradient ? wanted.submemory_desc({n, k}, {row, 0})
-                                              : wanted.submemory_desc({k, n}, {0, row});
-        memory unpacked = wrap(plain, part.raw());
-        memory packed = wrap(place, pack.storage.raw());
-        dnnl::stream stream(engine());
-        dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
-        stream.wait();
-      });
+      if (source.reads_rows() && !gradient && is_gemv_layout(wanted, type)) {
+        pack_rows(source, type, pack);
+      } else {
+        reorder(source, gradient, pack);
+      }
       pack.current = true;
     }
-    return wrap(pack.layout, pack.storage.raw());
+    return wrap(pack.layout, pack.storage.get());
+  }
+
+ private:
+  /// By parts that stay in the second-level cache: nothing as large as W is ever read or unpacked at once.
+  static void pack_rows(const GemmWeight& source, DType type, const Pack& pack) {
+    constexpr std::int64_t elements_at_once = 1 << 16;
+    const std::int64_t n = source.shape()[0];
+    const std::int64_t k = source.shape()[1];
+    const std::int64_t padded_k = pack.layout.data.padded_dims[0];
+    if (n % gemv_group != 0 || k != padded_k) std::memset(pack.storage.get(), 0, pack.layout.get_size());
+    const std::int64_t rows = std::max<std::int64_t>(1, elements_at_once / k / gemv_group) * gemv_group;
+    source.visit(rows, omp_get_max_threads(), [&](std::int64_t row, const Tensor& part) {
+      pack_block({.dtype = type,
+                  .first = row,
+                  .rows = part.dim(0),
+                  .k = k,
+                  .padded_k = padded_k,
+                  .weight = part.data<float>(),
+                  .packed = pack.storage.get()});
+    });
+  }
+
+  static void reorder(const GemmWeight& source, bool gradient, const Pack& pack) {
+    constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
+    source.visit(rows_at_once, 1, [&](std::int64_t row, const Tensor& part) {
+      const std::int64_t n = part.dim(0);
+      const std::int64_t k = part.dim(1);
+      const memory::desc plain = gradient ? memory::desc({n, k}, onednn_type(part.dtype()), Tag::ab)
+                                          : memory::desc({k, n}, onednn_type(part.dtype()), Tag::ba);
+      const bool whole = n == source.shape()[0];
+      const memory::desc place = whole      ? pack.layout
+                                 : gradient ? pack.layout.submemory_desc({n, k}, {row, 0})
+                                            : pack.layout.submemory_desc({k, n}, {0, row});
+      memory unpacked = wrap(plain, part.raw());
+      memory packed = wrap(place, pack.storage.get());
+      dnnl::stream stream(engine());
+      dnnl::reorder(unpacked, packed).execute(stream, unpacked, packed);
+      stream.wait();
+    });
   }
 };
 
@@ -162,7 +326,7 @@ GemmWeight::GemmWeight(GemmWeight&&) noexcept = default;
 GemmWeight& GemmWeight::operator=(GemmWeight&&) noexcept = default;
 
 void GemmWeight::set(const Tensor& weight) {
-  require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape().text());
+  require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape());
   shape_ = weight.shape();
   weight_ = weight;
   read_ = nullptr;
@@ -171,7 +335,7 @@ void GemmWeight::set(const Tensor& weight) {
 }
 
 void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows) {
-  require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape.text());
+  require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape);
   shape_ = shape;
   weight_ = Tensor();
   read_ = std::move(read);
@@ -179,15 +343,15 @@ void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows 
   for (auto& [direction, pack] : packs_->made) pack.current = false;
 }
 
-void GemmWeight::visit(const std::function<void(std::int64_t row, const Tensor& part)>& use) const {
-  constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
-  if (!read_rows_ || shape_[0] <= rows_at_once) return use(0, weight());
-  std::vector<std::int32_t> rows;
-  for (std::int64_t begin = 0; begin < shape_[0]; begin += rows_at_once) {
-    rows.resize(static_cast<std::size_t>(std::min(rows_at_once, shape_[0] - begin)));
-    std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(begin));
-    use(begin, read_rows_(rows));
-  }
+void GemmWeight::visit(std::int64_t rows_at_once, int threads,
+                       const std::function<void(std::int64_t row, const Tensor& part)>& use) const {
+  if (!read_rows_) return use(0, weight());
+  const Blocks parts{shape_[0], rows_at_once};
+  parallel_for(threads, parts.count(), [&](std::int64_t i) {
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(parts.length(i)));
+    std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(parts.begin(i)));
+    use(parts.begin(i), read_rows_(rows));
+  });
 }
 
 void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const GemmEpilogue& epilogue,
@@ -195,7 +359,7 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
   const std::int64_t n = weight.shape()[0];
   const std::int64_t k = weight.shape()[1];
   require(x.dim(1) == k && y.dim(1) == n && x.dim(0) == y.dim(0), "product of {} and the transpose of {} into {}",
-          x.shape().text(), weight.shape().text(), y.shape().text());
+          x.shape(), weight.shape(), y.shape());
   if (x.dim(0) == 0) return;
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
   const Product product{.m = padded_rows({&x, &y}),
@@ -218,8 +382,8 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
                          const Tensor& dx) {
   const std::int64_t n = weight.shape()[0];
   const std::int64_t k = weight.shape()[1];
-  require(dy.dim(1) == n && dx.dim(1) == k && dy.dim(0) == dx.dim(0), "product of {} and {} into {}", dy.shape().text(),
-          weight.shape().text(), dx.shape().text());
+  require(dy.dim(1) == n && dx.dim(1) == k && dy.dim(0) == dx.dim(0), "product of {} and {} into {}", dy.shape(),
+          weight.shape(), dx.shape());
   if (dy.dim(0) == 0) return;
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
   const Product product{.m = padded_rows({&dy, &dx}),
@@ -240,7 +404,7 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
 
 void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x, bool accumulate, const Tensor& dw) {
   require(dy.dim(0) == x.dim(0) && dw.dim(0) == dy.dim(1) && dw.dim(1) == x.dim(1),
-          "product of the transpose of {} and {} into {}", dy.shape().text(), x.shape().text(), dw.shape().text());
+          "product of the transpose of {} and {} into {}", dy.shape(), x.shape(), dw.shape());
   if (dy.dtype() == DType::f64) return gemm_weight_gradient_f64(ctx, dy, x, accumulate, dw);
   if (dy.dim(0) == 0) {
     if (!accumulate) std::memset(dw.raw_write(), 0, dw.bytes());

@@ -29,8 +29,11 @@ class GemmWeight {
   const Shape& shape() const { return shape_; }
   Tensor weight() const { return weight_.defined() ? weight_ : read_(); }
 
-  /// Calls `use` with W, or with its parts one after the other, each with its first row.
-  void visit(const std::function<void(std::int64_t row, const Tensor& part)>& use) const;
+  /// Calls `use` with W or, if its rows can be read alone, with parts of `rows_at_once` of them on `threads` threads,
+  /// each with its first row.
+  void visit(std::int64_t rows_at_once, int threads,
+             const std::function<void(std::int64_t row, const Tensor& part)>& use) const;
+  bool reads_rows() const { return read_rows_ != nullptr; }
 
   struct Packs;
   Packs& packs() const { return *packs_; }

@@ -21,7 +21,7 @@ const Tensor& normalised(const LayerNorm& norm) {
 void check_norm(const char* kernel, const LayerNorm& norm) {
   const Tensor& z = normalised(norm);
   check_type(kernel, "x", z, {DType::f32, DType::bf16, DType::f64});
-  require(z.shape().rank() == 2 && z.dim(1) > 0, "{}: x is {}, expected [rows, width]", kernel, z.shape().text());
+  require(z.shape().rank() == 2 && z.dim(1) > 0, "{}: x is {}, expected [rows, width]", kernel, z.shape());
   const DType statistics = accumulator_of(z.dtype());
   check_operand(kernel, "weight", norm.weight, {z.dim(1)}, statistics);
   check_operand(kernel, "mean", norm.mean, {z.dim(0)}, statistics);

@@ -15,9 +15,9 @@ void check_type(const char* kernel, const char* name, const Tensor& tensor, std:
 }
 
 void check_operand(const char* kernel, const char* name, const Tensor& tensor, const Shape& shape, DType dtype) {
-  require(tensor.defined(), "{}: {} is undefined, expected {} {}", kernel, name, shape.text(), name_of(dtype));
+  require(tensor.defined(), "{}: {} is undefined, expected {} {}", kernel, name, shape, name_of(dtype));
   require(tensor.shape() == shape && tensor.dtype() == dtype, "{}: {} is {} {}, expected {} {} like the other operands",
-          kernel, name, tensor.shape().text(), name_of(tensor.dtype()), shape.text(), name_of(dtype));
+          kernel, name, tensor.shape(), name_of(tensor.dtype()), shape, name_of(dtype));
 }
 
 }  // namespace rapt::kernels

@@ -14,11 +14,11 @@ namespace {
 
 void check_norm(const char* kernel, const RmsNorm& norm) {
   check_type(kernel, "x", norm.x, {DType::f32, DType::bf16, DType::f64});
-  require(norm.x.shape().rank() == 2, "{}: x is {}, expected [rows, columns]", kernel, norm.x.shape().text());
+  require(norm.x.shape().rank() == 2, "{}: x is {}, expected [rows, columns]", kernel, norm.x.shape());
   const DType statistics = accumulator_of(norm.x.dtype());
   check_type(kernel, "weight", norm.weight, {statistics});
   require(norm.weight.shape().rank() == 1 && norm.weight.dim(0) > 0, "{}: weight is {}, expected [width]", kernel,
-          norm.weight.shape().text());
+          norm.weight.shape());
   const std::int64_t end = norm.begin + norm.groups * norm.weight.dim(0);
   require(norm.begin >= 0 && norm.groups >= 1 && end <= norm.x.dim(1),
           "{}: {} groups of {} from column {} on do not fit rows of {}", kernel, norm.groups, norm.weight.dim(0),

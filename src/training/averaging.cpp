@@ -13,8 +13,7 @@ const Tensor& same_tensor(const Safetensors& file, const std::filesystem::path& 
   const Tensor& tensor = found->second;
   require(tensor.shape() == first.shape() && tensor.dtype() == first.dtype(),
           "{}: tensor \"{}\" is {} {}, in the first checkpoint {} {}; it is a checkpoint of another model",
-          path.string(), name, name_of(tensor.dtype()), tensor.shape().text(), name_of(first.dtype()),
-          first.shape().text());
+          path.string(), name, name_of(tensor.dtype()), tensor.shape(), name_of(first.dtype()), first.shape());
   return tensor;
 }
 

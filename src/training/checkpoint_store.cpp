@@ -117,7 +117,7 @@ void restore_optimizer(Optimizer& optimizer, const StoredRun& run) {
     const Tensor& stored = found->second;
     require(stored.shape() == moment.tensor.shape() && stored.dtype() == moment.tensor.dtype(),
             "{}: tensor \"{}\" is {} {}, the model has {} {}", path.string(), moment.name, name_of(stored.dtype()),
-            stored.shape().text(), name_of(moment.tensor.dtype()), moment.tensor.shape().text());
+            stored.shape(), name_of(moment.tensor.dtype()), moment.tensor.shape());
     fill(moment.tensor, stored);
   }
   require(moments.size() == file.tensors.size(), "{}: has {} tensors, the model needs {}", path.string(),

@@ -192,13 +192,15 @@ Merges read_merges(const JsonObject& object, const Vocabulary& vocabulary, const
   for (const Json& entry : list) {
     if (entry.is_string() && entry.get_ref<const std::string&>().starts_with("#version")) continue;
     const auto pair = pair_of(entry);
-    require(pair.has_value(), "{}: merge {} is {}; expected two pieces", object.file(), rank, printable(entry.dump()));
+    if (!pair) fail("{}: merge {} is {}; expected two pieces", object.file(), rank, printable(entry.dump()));
     const auto [left, right] = *pair;
     const std::string_view suffix = right.substr(std::min(right.size(), continuation_prefix.size()));
     const auto id = [&](std::string_view piece) {
       const std::int32_t found = vocabulary.find(piece);
-      require(found != kNone, "{}: merge {} needs the piece \"{}\", which is not in the vocabulary", object.file(),
-              rank, printable(piece));
+      if (found == kNone) {
+        fail("{}: merge {} needs the piece \"{}\", which is not in the vocabulary", object.file(), rank,
+             printable(piece));
+      }
       return found;
     };
     const std::int32_t left_id = id(left);

@@ -26,13 +26,17 @@ Vocabulary Vocabulary::read(const JsonObject& object) {
   std::vector<std::string> pieces;
   pieces.reserve(vocabulary.size());
   for (const auto& [piece, id] : vocabulary.items()) {
-    require(id.is_number_unsigned() && id <= max_id, "{}: the piece \"{}\" has the id {}; expected one from 0 to {}",
-            object.file(), printable(piece), printable(id.dump()), max_id);
-    require(!piece.empty(), "{}: the piece with id {} is empty", object.file(), id.dump());
+    if (!id.is_number_unsigned() || id > max_id) {
+      fail("{}: the piece \"{}\" has the id {}; expected one from 0 to {}", object.file(), printable(piece),
+           printable(id.dump()), max_id);
+    }
+    if (piece.empty()) fail("{}: the piece with id {} is empty", object.file(), id.dump());
     const auto index = id.get<std::size_t>();
     if (index >= pieces.size()) pieces.resize(index + 1);
-    require(pieces[index].empty(), "{}: id {} belongs to two pieces, \"{}\" and \"{}\"", object.file(), index,
-            printable(pieces[index]), printable(piece));
+    if (!pieces[index].empty()) {
+      fail("{}: id {} belongs to two pieces, \"{}\" and \"{}\"", object.file(), index, printable(pieces[index]),
+           printable(piece));
+    }
     pieces[index] = piece;
   }
   return Vocabulary(std::move(pieces));

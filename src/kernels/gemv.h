@@ -1,0 +1,47 @@
+/// Products of a few rows with a packed matrix, for decoding: such a product takes the time in which its matrix comes
+/// from memory, and this reads it faster than oneDNN does.
+#pragma once
+
+#include <stdint.h>
+
+#include "rapt/dtype.h"
+
+namespace rapt::kernels {
+
+/// y[rows, n] = x[rows, k] W^T for some of the columns, with the epilogue of gemm(). W is packed in groups of 64
+/// columns that lie one after the other: f32 as [padded_k, 64], bf16 as [padded_k / 2, 64, 2], zeros where there is no
+/// element. No functions here: this header is compiled for every instruction set.
+struct GemvBlock {
+  DType dtype = DType::f32;   ///< f32 or bf16: of x and W
+  DType result = DType::f32;  ///< of y: f32, or bf16 for bf16
+  int64_t rows = 0;           ///< 1 to gemv_rows
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t padded_k = 0;
+  /// Sums are taken over so many elements of k at a time and then added up, in order: what decides the last bits of y.
+  int64_t depth_at_once = 0;
+  int64_t begin = 0;  ///< columns [begin, end), multiples of gemv_columns (or n)
+  int64_t end = 0;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const float* bias = nullptr;  ///< [n] or null
+  bool relu = false;
+  bool accumulate = false;
+  void* y = nullptr;
+};
+/// Rows of W (columns of the product), f32, to be laid where GemvBlock reads them.
+struct PackBlock {
+  DType dtype = DType::f32;  ///< of the packed matrix
+  int64_t first = 0;         ///< where the rows stand in W
+  int64_t rows = 0;
+  int64_t k = 0;
+  int64_t padded_k = 0;
+  const float* weight = nullptr;  ///< [rows, k]
+  void* packed = nullptr;         ///< of the whole matrix
+};
+
+constexpr int64_t gemv_rows = 4;
+constexpr int64_t gemv_group = 64;
+constexpr int64_t gemv_columns = 32;
+
+}  // namespace rapt::kernels

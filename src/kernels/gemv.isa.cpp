@@ -1,0 +1,168 @@
+#include "kernels/gemv.h"
+
+#include "kernels/vector_loops.h"
+
+namespace rapt::kernels::RAPT_ISA {
+namespace {
+
+/// A step in depth: one element of f32 or a pair of bf16, times the weights of one vector of columns.
+template <typename T>
+struct Step;
+
+template <>
+struct Step<float> {
+  static constexpr int depth = 1;
+  static RAPT_INLINE F32 broadcast_at(const float* x, int64_t i, int64_t) { return broadcast(x[i]); }
+  static RAPT_INLINE F32 add(F32 sum, F32 x, const float* weights) { return sum + x * load(weights); }
+};
+
+#ifdef __AVX512BF16__
+template <>
+struct Step<bf16> {
+  static constexpr int depth = 2;
+  static RAPT_INLINE __m512bh broadcast_at(const bf16* x, int64_t i, int64_t k) {
+    uint32_t pair = x[i].bits;
+    if (i + 1 < k) memcpy(&pair, static_cast<const void*>(x + i), sizeof pair);
+    return reinterpret_cast<__m512bh>(_mm512_maskz_set1_epi32(0xffff, static_cast<int>(pair)));
+  }
+  static RAPT_INLINE F32 add(F32 sum, __m512bh x, const bf16* weights) {
+    __m512bh w;
+    memcpy(&w, static_cast<const void*>(weights), sizeof w);
+    return reinterpret_cast<F32>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), x, w));
+  }
+};
+#endif
+
+/// The processor follows one stream a core by itself, but not far enough ahead to hide memory.
+constexpr int64_t bytes_ahead = 4096;
+
+/// Sums of `vectors` vectors of columns for each row, over elements [begin, end) of the depth. `weights` is at the
+/// first column and depth 0.
+template <typename T, int rows, int vectors>
+RAPT_INLINE void add_up(const GemvBlock& b, const T* weights, int64_t begin, int64_t end, F32 (&sums)[rows][vectors]) {
+  constexpr int depth = Step<T>::depth;
+  const T* x = static_cast<const T*>(b.x);
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) sums[r][v] = F32{};
+  }
+  for (int64_t i = begin; i < end; i += depth) {
+    const T* line = weights + i * gemv_group;
+    for (int v = 0; v < vectors; ++v) {
+      __builtin_prefetch(reinterpret_cast<const char*>(line + v * lanes * depth) + bytes_ahead);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const auto xs = Step<T>::broadcast_at(x + r * b.k, i, b.k);
+      for (int v = 0; v < vectors; ++v) sums[r][v] = Step<T>::add(sums[r][v], xs, line + v * lanes * depth);
+    }
+  }
+}
+
+template <typename Y, typename Extent>
+RAPT_INLINE void finish(const GemvBlock& b, F32 sum, int64_t column, Y* y, Extent extent) {
+  if (b.bias != nullptr) sum += load(b.bias + column, extent);
+  if (b.accumulate) sum += load(y, extent);
+  if (b.relu) sum = max(F32{}, sum);
+  store(sum, y, extent);
+}
+
+template <typename T, typename Y, int rows, int vectors>
+RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
+  const int64_t in_group = column % gemv_group;
+  const T* weights = static_cast<const T*>(b.weight) + (column - in_group) * b.padded_k + in_group * Step<T>::depth;
+  F32 total[rows][vectors];
+  add_up<T>(b, weights, 0, b.depth_at_once < b.k ? b.depth_at_once : b.k, total);
+  for (int64_t begin = b.depth_at_once; begin < b.k; begin += b.depth_at_once) {
+    const int64_t end = begin + b.depth_at_once < b.k ? begin + b.depth_at_once : b.k;
+    F32 sums[rows][vectors];
+    add_up<T>(b, weights, begin, end, sums);
+    for (int r = 0; r < rows; ++r) {
+      for (int v = 0; v < vectors; ++v) total[r][v] += sums[r][v];
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      const int64_t first = column + v * lanes;
+      if (first >= b.n) break;
+      Y* y = static_cast<Y*>(b.y) + r * b.n + first;
+      if (first + lanes <= b.n) {
+        finish(b, total[r][v], first, y, Whole{});
+      } else {
+        finish(b, total[r][v], first, y, Part{static_cast<int>(b.n - first)});
+      }
+    }
+  }
+}
+
+/// A few rows at a time along a short depth, so that what is written stays in the nearest cache.
+template <typename T, typename Pair>
+void pack(const PackBlock& b) {
+  constexpr int64_t depth = 32;
+  constexpr int64_t pairs = depth * sizeof(T) / sizeof(Pair);
+  Pair* packed = static_cast<Pair*>(b.packed);
+  for (int64_t first = 0; first < b.rows; first += gemv_group) {
+    const int64_t end = first + gemv_group < b.rows ? first + gemv_group : b.rows;
+    for (int64_t i = 0; i < b.k; i += depth) {
+      for (int64_t row = first; row < end; ++row) {
+        const int64_t column = b.first + row;
+        const int64_t in_group = column % gemv_group;
+        T numbers[depth];
+        each_vector<float>(depth, [&](int64_t j, auto) {
+          const int64_t left = b.k - i - j;
+          const float* from = b.weight + row * b.k + i + j;
+          const int n = static_cast<int>(left < 0 ? 0 : left);
+          store(left >= lanes ? load(from) : n == 0 ? F32{} : load_part(from, n), numbers + j);
+        });
+        Pair whole[pairs];
+        memcpy(whole, static_cast<const void*>(numbers), sizeof whole);
+        Pair* to = packed + ((column - in_group) * b.padded_k + i * gemv_group) / (sizeof(Pair) / sizeof(T)) + in_group;
+        for (int64_t p = 0; p < pairs && i + p * depth / pairs < b.padded_k; ++p) to[p * gemv_group] = whole[p];
+      }
+    }
+  }
+}
+
+/// 64 columns at a time where that many are left of a group, which is one stream of memory; else 32.
+template <typename T, typename Y, int rows>
+void multiply(const GemvBlock& b) {
+  int64_t column = b.begin;
+  while (column < b.end) {
+    if (column % gemv_group == 0 && column + gemv_group <= b.end) {
+      columns<T, Y, rows, gemv_group / lanes>(b, column);
+      column += gemv_group;
+    } else {
+      columns<T, Y, rows, gemv_columns / lanes>(b, column);
+      column += gemv_columns;
+    }
+  }
+}
+
+template <typename T, typename Y>
+void multiply_rows(const GemvBlock& b) {
+  switch (b.rows) {
+    case 1:
+      return multiply<T, Y, 1>(b);
+    case 2:
+      return multiply<T, Y, 2>(b);
+    case 3:
+      return multiply<T, Y, 3>(b);
+    default:
+      return multiply<T, Y, 4>(b);
+  }
+}
+
+}  // namespace
+
+void pack_block(const PackBlock& b) {
+  if (b.dtype == DType::f32) return pack<float, uint32_t>(b);
+  return pack<bf16, uint32_t>(b);
+}
+
+void gemv_block(const GemvBlock& b) {
+  if (b.dtype == DType::f32) return multiply_rows<float, float>(b);
+#ifdef __AVX512BF16__
+  if (b.result == DType::f32) return multiply_rows<bf16, float>(b);
+  return multiply_rows<bf16, bf16>(b);
+#endif
+}
+
+}  // namespace rapt::kernels::RAPT_ISA
