@@ -19,6 +19,10 @@ struct TranslatorOptions {
   /// Changes how layers attend, in place of what the directory says: "encoder = window(31, 31); cross = linear elu".
   /// The language is described in docs/design.md, section 9.
   std::string attention = {};
+  /// For tokenizers that mark a text with its language, as they write it: en_XX (mBART), en (M2M-100), eng_Latn (NLLB).
+  /// Empty: what the model's files say. Translations begin with the target language.
+  std::string source_language = {};
+  std::string target_language = {};
 };
 
 /// What the sum of log-probabilities of a translation of |Y| tokens is divided by.
@@ -32,9 +36,12 @@ struct TranslateOptions {
   int nbest = 1;  ///< translations returned, at most `beam`
   LengthPenalty length_penalty = LengthPenalty::paper;
   std::optional<double> alpha;  ///< when not set: 0.6 (paper), 1 (average)
-  std::string prefix = {};      ///< what each translation is made to begin with, at no cost
-  int batch_tokens = 4096;      ///< source tokens translated at once
-  bool align = false;           ///< fill Translation::alignment
+  /// Log-probabilities of tokens that a translation holds already are multiplied by it (Keskar et al., "CTRL", 2019);
+  /// when not set: as generation_config.json says, else 1
+  std::optional<double> repetition_penalty = std::nullopt;
+  std::string prefix = {};  ///< what each translation is made to begin with, at no cost
+  int batch_tokens = 4096;  ///< source tokens translated at once
+  bool align = false;       ///< fill Translation::alignment
   int align_layer = -1;  ///< decoder layer whose cross-attention aligns; -1: the last but one (the last of one or two)
 };
 

@@ -201,8 +201,8 @@ void add_embed(CLI::App& app) {
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")
       ->type_name("FILE");
-  command->add_option("--output", options->output, "file to write, whole or not at all (default: standard output)")
-      ->type_name("FILE");
+  cli::add_output_option(*command, "--output", options->output,
+                         "file to write, whole or not at all (default: standard output)");
   static const std::map<std::string, Format> formats{{"jsonl", Format::jsonl}, {"npy", Format::npy}};
   CLI::Option* format =
       command

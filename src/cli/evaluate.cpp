@@ -197,6 +197,7 @@ void add_evaluate(CLI::App& app) {
   command->add_flag("--lowercase", options->lowercase, "Ignore letter case");
   command->add_flag("--chrf-words", options->words, "chrF++ in place of chrF: also count words and pairs of words");
   command->add_flag("--json", options->json, "Print one line of JSON");
+  cli::add_language_options(*command, options->model.languages);
   cli::add_search_options(*command, options->model.search);
   cli::add_attention_option(*command, options->model.use_attention);
   cli::add_compute_options(*command, options->model.compute);

@@ -25,8 +25,8 @@ training::Score score_references(decoding::TranslationModel& model, const std::v
   std::int64_t too_long = 0;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     if (is_blank(sources[i]) || is_blank(references[i])) continue;
-    const auto source = model.tokenizer().encode(sources[i]);
-    const auto target = model.tokenizer().target().encode(references[i]);
+    const auto source = model.encode_source(sources[i]);
+    const auto target = model.encode_target(references[i]);
     if (std::max(std::ssize(source), std::ssize(target)) > positions) {
       ++too_long;
       continue;
@@ -39,8 +39,8 @@ training::Score score_references(decoding::TranslationModel& model, const std::v
     warn("{} pairs are longer than the model's {} positions and have no part in the references' loss", too_long,
          positions);
   if (pairs.lines.empty()) return {};
-  const training::Evaluator evaluator(
-      training::validation_batches(pairs, batch_tokens, model.model().config().decoder_start), std::nullopt);
+  const training::Evaluator evaluator(training::validation_batches(pairs, batch_tokens, model.decoder_start()),
+                                      std::nullopt);
   return evaluator.evaluate(model.context(), model.model());
 }
 
@@ -48,9 +48,11 @@ training::Score score_references(decoding::TranslationModel& model, const std::v
 
 TranslatedSegments translate_segments(const ModelOptions& options, const std::vector<std::string>& sources,
                                       const std::vector<std::string>& references) {
-  decoding::TranslationModel model(
-      options.directory,
-      {.threads = options.compute.threads, .precision = options.compute.precision, .attention = options.use_attention});
+  decoding::TranslationModel model(options.directory, {.threads = options.compute.threads,
+                                                       .precision = options.compute.precision,
+                                                       .attention = options.use_attention,
+                                                       .source_language = options.languages.source,
+                                                       .target_language = options.languages.target});
   TranslatedSegments result{.attention = attention_text(model.model().config())};
   for (const auto& parts : model.translate(sources, options.search))
     result.translations.push_back(model.join(parts, options.search).front().text);

@@ -13,6 +13,7 @@ namespace rapt::cli {
 struct ModelOptions {
   std::string directory;
   std::string use_attention;
+  Languages languages;
   ComputeOptions compute;
   TranslateOptions search;
   std::int64_t context = 0;  ///< tokens that a language model sees at once; 0: all its positions

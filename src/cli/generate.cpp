@@ -52,14 +52,11 @@ class Writer {
   explicit Writer(const Options& options) : options_(options), model_(options.model, options.generator) {
     generate_ = options.generate;
     cli::warn_of_ignored(options.model, model_.generation_config());
-    const auto penalty = model_.sampling(generate_).repetition_penalty;
-    if (generate_.beam > 0 && penalty != 1)
-      cli::warn("beam search does not apply the repetition penalty of {} that generation_config.json asks for",
-                penalty);
   }
 
   /// One text is shown while it is written.
   void write_one(const std::string& prompt) {
+    model_.check(prompt, generate_);
     cli::print(prompt);
     cli::flush();
     const auto texts = model_.generate(std::span(&prompt, 1), generate_, [](auto, auto, std::string_view more) {
@@ -162,7 +159,6 @@ void add_search_options(CLI::App& command, GenerateOptions& options) {
                           ->excludes("--top-k")
                           ->excludes("--top-p")
                           ->excludes("--min-p")
-                          ->excludes("--repetition-penalty")
                           ->excludes("--samples");
   command.add_option("--nbest", options.nbest, "texts to write of those found")
       ->capture_default_str()
@@ -195,8 +191,8 @@ void add_generate(CLI::App& app) {
       ->add_flag("--log-probabilities", generate.log_probabilities,
                  "tell how likely the model finds each token that is written")
       ->needs(json);
-  command->add_option("--attention", options->attention, "page that shows what every head looked at in the first text")
-      ->type_name("FILE.html");
+  cli::add_output_option(*command, "--attention", options->attention,
+                         "page that shows what every head looked at in the first text", "FILE.html");
   cli::add_attention_option(*command, options->generator.attention);
   cli::add_compute_options(*command, options->compute);
   command->callback([options] { run(*options); });

@@ -9,7 +9,9 @@
 
 #include "cli/inspect_gguf.h"
 #include "cli/output.h"
+#include "core/error.h"
 #include "families/checkpoint.h"
+#include "formats/printable.h"
 #include "text/tokenizer.h"
 
 namespace rapt {
@@ -115,13 +117,16 @@ void run(const Options& options) {
   if (options.verify) {
     const auto damaged = find_non_finite(tensors);
     for (const NonFinite& tensor : damaged)
-      cli::print(fmt::format("{}: {} elements are not finite\n", tensor.name, tensor.count));
+      cli::print(fmt::format("{}: {} elements are not finite\n", printable(tensor.name), tensor.count));
     cli::print(account_text(account_for(options.model)));
+    cli::flush();
+    require(damaged.empty(), "{}: {} tensors hold NaN or infinity; the weights are damaged, fetch them again",
+            options.model, damaged.size());
     const auto tokenizer = load_tokenizer(options.model);
     cli::print(fmt::format(
-        "verified    every key of config.json is understood or irrelevant, every tensor is used once, {}; tokenizer of "
-        "{} pieces\n",
-        damaged.empty() ? "all weights are finite" : "some weights are not finite", tokenizer->vocab_size()));
+        "verified    every key of config.json is understood or irrelevant, every tensor is used once, all weights are "
+        "finite; tokenizer of {} pieces\n",
+        tokenizer->vocab_size()));
   }
   cli::flush();
 }

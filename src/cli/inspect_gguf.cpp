@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/output.h"
+#include "core/error.h"
 #include "formats/gguf_model.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
@@ -60,9 +61,12 @@ void verify(const Gguf& file) {
       ++damaged;
     }
   }
+  cli::flush();
+  require(damaged == 0, "{}: {} tensors hold NaN or infinity; the weights are damaged, fetch them again", file.file(),
+          damaged);
   cli::print(fmt::format(
-      "verified    the sizes of {} fit each other and the tensors, {}; {}\n", printable(architecture.name),
-      damaged == 0 ? "all weights are finite" : "some weights are not finite",
+      "verified    the sizes of {} fit each other and the tensors, all weights are finite; {}\n",
+      printable(architecture.name),
       vocabulary ? fmt::format("vocabulary of {} tokens ({})", vocabulary->tokens.size(), printable(vocabulary->model))
                  : "no vocabulary"));
 }

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <new>
 
 #include "cli/bench.h"
 #include "cli/chat.h"
@@ -30,6 +31,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
+  } catch (const std::bad_alloc&) {
+    std::fputs("rapt: there is not enough memory left for this; free some, or give less at once\n", stderr);
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rapt: %s\n", error.what());
     return 1;

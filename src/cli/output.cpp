@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "formats/file.h"
 #include "rapt/hub.h"
 
 namespace rapt::cli {
@@ -30,6 +31,17 @@ CLI::Option* add_model_option(CLI::App& command, std::string& path) {
       ->type_name("MODEL");
 }
 
+CLI::Option* add_output_option(CLI::App& command, const std::string& name, std::string& path, const std::string& help,
+                               const char* kind) {
+  const CLI::Validator writable(
+      [](const std::string& file) {
+        require_writable(file);
+        return std::string();
+      },
+      "");
+  return command.add_option(name, path, help)->check(writable)->type_name(kind);
+}
+
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   static const std::map<std::string, Precision> precisions{{"f32", Precision::f32}, {"bf16", Precision::bf16}};
   command.add_option("--threads", options.threads, "0: as many as the process may use")->check(CLI::Range(0, 1024));
@@ -47,6 +59,17 @@ void add_attention_option(CLI::App& command, std::string& rules) {
           "how layers attend, in place of what the model says, as in rapt train --attention: \"window(255, 0)\", "
           "\"encoder = linear elu; cross.0-1 = prefix(64)\"")
       ->type_name("RULES");
+}
+
+void add_language_options(CLI::App& command, Languages& languages) {
+  command
+      .add_option("--source-language", languages.source,
+                  "of the texts, as the tokenizer writes it: en_XX (mBART), en (M2M-100), eng_Latn (NLLB)")
+      ->type_name("NAME");
+  command
+      .add_option("--target-language", languages.target,
+                  "to translate into: translations begin with its token (default: as the model's files say)")
+      ->type_name("NAME");
 }
 
 void add_length_penalty_options(CLI::App& command, LengthPenalty& penalty, std::optional<double>& alpha,
@@ -67,6 +90,9 @@ void add_search_options(CLI::App& command, TranslateOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   add_length_penalty_options(command, options.length_penalty, options.alpha, "paper");
+  command.add_option("--repetition-penalty", options.repetition_penalty,
+                     "over 1: makes tokens that a translation holds less likely (default: the model's "
+                     "generation_config.json)");
   command.add_option("--batch-tokens", options.batch_tokens, "source tokens translated at once")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

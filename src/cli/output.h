@@ -12,6 +12,7 @@
 
 #include "rapt/precision.h"
 #include "rapt/translator.h"
+#include "text/text_frame.h"
 
 namespace rapt::cli {
 
@@ -30,6 +31,11 @@ void warn(fmt::format_string<Args...> format, Args&&... args) {
 /// the path of any of them.
 CLI::Option* add_model_option(CLI::App& command, std::string& path);
 
+/// An option that names a file to write. One that cannot be written is refused when the command line is read, before
+/// any work.
+CLI::Option* add_output_option(CLI::App& command, const std::string& name, std::string& path, const std::string& help,
+                               const char* kind = "FILE");
+
 /// --threads and --precision.
 struct ComputeOptions {
   int threads = 0;
@@ -39,10 +45,12 @@ void add_compute_options(CLI::App& command, ComputeOptions& options);
 
 /// --use-attention: how layers attend, in place of what the model's directory says.
 void add_attention_option(CLI::App& command, std::string& rules);
+/// --source-language and --target-language.
+void add_language_options(CLI::App& command, Languages& languages);
 /// --length-penalty and --alpha.
 void add_length_penalty_options(CLI::App& command, LengthPenalty& penalty, std::optional<double>& alpha,
                                 std::string_view default_penalty);
-/// --beam, --length-penalty, --alpha and --batch-tokens.
+/// --beam, --length-penalty, --alpha, --repetition-penalty and --batch-tokens.
 void add_search_options(CLI::App& command, TranslateOptions& options);
 
 }  // namespace rapt::cli

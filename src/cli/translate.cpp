@@ -24,6 +24,7 @@ struct Options {
   std::string reference;
   std::string attention;
   std::string use_attention;
+  Languages languages;
   cli::ComputeOptions compute;
   TranslateOptions translate;
 };
@@ -54,14 +55,13 @@ class AttentionPage {
     const bool has_reference = references_ && references_->next(reference);
     for (const decoding::TranslatedPart& part : parts) {
       const decoding::Hypothesis& best = part.hypotheses.front();
-      const ModelConfig& config = model_.model().config();
       const Tokenizer& target = model_.tokenizer().target();
       const auto written = decoding::written_tokens(best);
       if (written.empty()) continue;
       view::Sentence sentence;
       sentence.source = view::pieces_of(model_.tokenizer(), part.source);
       sentence.target = view::pieces_of(target, written);
-      sentence.start = view::pieces_of(target, std::vector{config.decoder_start}).front();
+      sentence.start = view::pieces_of(target, std::vector{model_.decoder_start()}).front();
       sentence.source_text = parts.size() == 1 ? line : model_.tokenizer().decode(part.source);
       sentence.target_text = target.decode(best.tokens);
       if (has_reference && parts.size() == 1) sentence.reference = replace_invalid_utf8(reference);
@@ -90,9 +90,11 @@ class AttentionPage {
 };
 
 void run(const Options& options) {
-  decoding::TranslationModel model(
-      options.model,
-      {.threads = options.compute.threads, .precision = options.compute.precision, .attention = options.use_attention});
+  decoding::TranslationModel model(options.model, {.threads = options.compute.threads,
+                                                   .precision = options.compute.precision,
+                                                   .attention = options.use_attention,
+                                                   .source_language = options.languages.source,
+                                                   .target_language = options.languages.target});
   std::optional<AttentionPage> page;
   if (!options.attention.empty()) page.emplace(model, options);
 
@@ -121,6 +123,7 @@ void add_translate(CLI::App& app) {
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")
       ->type_name("FILE");
+  cli::add_language_options(*command, options->languages);
   cli::add_search_options(*command, options->translate);
   command
       ->add_option("--nbest", options->translate.nbest,
@@ -135,8 +138,8 @@ void add_translate(CLI::App& app) {
       ->add_option("--align-layer", options->translate.align_layer,
                    "decoder layer that aligns (default: the last but one)")
       ->type_name("LAYER");
-  command->add_option("--attention", options->attention, "write a page that shows what the model attended to")
-      ->type_name("FILE.html");
+  cli::add_output_option(*command, "--attention", options->attention,
+                         "write a page that shows what the model attended to", "FILE.html");
   command->add_option("--reference", options->reference, "translations to show on the page beside the model's")
       ->type_name("FILE");
   cli::add_attention_option(*command, options->use_attention);

@@ -35,6 +35,7 @@ void check_options(const BeamOptions& options, std::int32_t vocab) {
     check_token("forbidden", token, vocab);
     require(token != options.eos, "forbidden: token {} is EOS, without which no sentence ends", token);
   }
+  check_range("repetition_penalty", options.repetition_penalty, 1e-6, 1e6);
   if (options.bos) check_token("bos", *options.bos, vocab);
   require(options.min_length >= 0, "min_length: expected at least 0, found {}", options.min_length);
   require(options.max_length >= 1, "max_length: expected at least 1, found {}", options.max_length);
@@ -106,8 +107,8 @@ class Sentence {
     std::int32_t parent = 0;  ///< which live hypothesis it continues
   };
 
-  Sentence(const Rules& rules, std::int32_t index, std::int32_t limit)
-      : rules_(&rules), index_(index), limit_(limit), live_(1) {}
+  Sentence(const Rules& rules, std::int32_t index, std::span<const std::int32_t> first, std::int32_t limit)
+      : rules_(&rules), index_(index), first_(first.begin(), first.end()), limit_(limit), live_(1) {}
 
   /// Best first; all of one length.
   const std::vector<Live>& live() const { return live_; }
@@ -119,11 +120,16 @@ class Sentence {
     const double so_far = live_[static_cast<std::size_t>(hypothesis)].log_probability;
     if (const auto token = rules_->forced(length(), limit_)) return {{so_far, hypothesis, *token}};
     const double log_sum_exp = row.log_sum_exp();
-    std::vector<Continuation> result;
-    for (const auto& [logit, token] : row.top(rules_->width())) {
-      result.push_back({so_far + (static_cast<double>(logit) - log_sum_exp), hypothesis, token});
-    }
-    return result;
+    const auto best_of = [&](const LogitRow& logits) {
+      std::vector<Continuation> result;
+      for (const auto& [logit, token] : logits.top(rules_->width())) {
+        result.push_back({so_far + (static_cast<double>(logit) - log_sum_exp), hypothesis, token});
+      }
+      return result;
+    };
+    if (rules_->options().repetition_penalty == 1) return best_of(row);
+    const std::vector<float> penalised = penalised_logits(hypothesis, row.logits(), log_sum_exp);
+    return best_of(LogitRow(penalised, rules_->masked(length())));
   }
 
   /// Takes one step, given the continuations of all live hypotheses.
@@ -158,6 +164,21 @@ class Sentence {
     result.log_probabilities.push_back(continuation.log_probability - result.log_probability);
     result.log_probability = continuation.log_probability;
     result.parent = continuation.hypothesis;
+    return result;
+  }
+
+  /// The logits with those of the tokens that the hypothesis holds so much lower (or higher) that their
+  /// log-probabilities, which are logits less `log_sum_exp`, are multiplied by the penalty.
+  std::vector<float> penalised_logits(std::int32_t hypothesis, std::span<const float> logits,
+                                      double log_sum_exp) const {
+    std::vector<float> result(logits.begin(), logits.end());
+    for (const auto* tokens : {&first_, &live_[static_cast<std::size_t>(hypothesis)].tokens}) {
+      for (const std::int32_t token : *tokens) {
+        const auto index = static_cast<std::size_t>(token);
+        const double log_probability = static_cast<double>(logits[index]) - log_sum_exp;
+        result[index] = static_cast<float>(log_sum_exp + log_probability * rules_->options().repetition_penalty);
+      }
+    }
     return result;
   }
 
@@ -205,6 +226,7 @@ class Sentence {
 
   const Rules* rules_;
   std::int32_t index_;
+  std::vector<std::int32_t> first_;
   std::int32_t limit_;
   std::vector<Live> live_;
   std::vector<Hypothesis> finished_;
@@ -222,7 +244,9 @@ std::vector<Sentence> start(const Rules& rules, const Stepper& stepper, const Ra
     const std::int32_t source = source_lengths.empty() ? 0 : source_lengths[static_cast<std::size_t>(i)];
     const double wanted = options.max_length_factor * source + options.max_length_offset;
     const std::int32_t most = std::min(options.max_length, stepper.capacity() - first.sequences.length(i));
-    sentences.emplace_back(rules, i, static_cast<std::int32_t>(std::clamp<double>(wanted, 1, most)));
+    const std::span tokens = std::span(first.ids).subspan(static_cast<std::size_t>(first.sequences.begin(i)),
+                                                          static_cast<std::size_t>(first.sequences.length(i)));
+    sentences.emplace_back(rules, i, tokens, static_cast<std::int32_t>(std::clamp<double>(wanted, 1, most)));
   }
   return sentences;
 }
@@ -251,7 +275,9 @@ void advance(const Context& ctx, const Rules& rules, std::vector<Sentence>& sent
     const Row& row = rows[static_cast<std::size_t>(i)];
     const Sentence& sentence = sentences[row.sentence];
     const LogitRow values(row_of(logits, i), rules.masked(sentence.length()));
-    require(values.defect().empty(), "step {}, sentence {}: the model's logits {}; its weights or its input are broken",
+    require(values.defect().empty(),
+            "step {}, sentence {}: the model's logits {}; its weights or its input are broken; rapt inspect --verify "
+            "looks for broken weights",
             sentence.length() + 1, row.sentence, values.defect());
     found[static_cast<std::size_t>(i)] = sentence.continuations(row.hypothesis, values);
   });

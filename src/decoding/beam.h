@@ -26,6 +26,9 @@ struct BeamOptions {
   std::int32_t nbest = 1;
   LengthPenalty length_penalty = LengthPenalty::average;
   std::optional<double> alpha = std::nullopt;  ///< of the length penalty; when not set, 1 (average) or 0.6 (paper)
+  /// Log-probabilities of tokens that a hypothesis holds, first tokens included, are multiplied by it, and not made
+  /// probabilities again (Keskar et al., "CTRL", 2019, 4.1, as transformers does it in beam search).
+  double repetition_penalty = 1;
   Stopping stopping = Stopping::heuristic;
   std::int32_t eos = -1;                           ///< -1: only the length limit ends a sentence
   std::vector<std::int32_t> more_eos = {};         ///< further tokens that end one
@@ -46,7 +49,7 @@ struct BeamOptions {
 struct Hypothesis {
   std::vector<std::int32_t> tokens = {};           ///< without the first tokens it was given and without EOS
   double score = 0;                                ///< log_probability / length penalty; the higher the better
-  double log_probability = 0;                      ///< sum over the tokens written, EOS included
+  double log_probability = 0;                      ///< sum over the tokens written, EOS included; penalised
   std::vector<double> log_probabilities = {};      ///< of each token, and then of EOS
   std::optional<std::int32_t> end = std::nullopt;  ///< the EOS that ended it, if one did
 };

@@ -35,8 +35,9 @@ bool is_off(const Json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty());
 }
 
+constexpr IntegerRange token{.min = 0, .max = std::numeric_limits<std::int32_t>::max()};
+
 std::vector<std::int32_t> end_tokens(const JsonObject& json) {
-  constexpr IntegerRange token{.min = 0, .max = std::numeric_limits<std::int32_t>::max()};
   constexpr std::string_view key = "eos_token_id";
   std::vector<std::int64_t> ids;
   if (json.value(key).is_array()) {
@@ -50,6 +51,8 @@ std::vector<std::int32_t> end_tokens(const JsonObject& json) {
 GenerationConfig read_json_config(const JsonObject& json) {
   GenerationConfig config;
   config.end = end_tokens(json);
+  if (const auto forced = json.find_integer("forced_bos_token_id", token))
+    config.forced_bos = static_cast<std::int32_t>(*forced);
   SamplingChoices& sampling = config.sampling;
   sampling.temperature = json.find_number("temperature", {.min = 0});
   if (const auto k = json.find_integer("top_k", {.min = 0, .max = std::numeric_limits<int>::max()}))

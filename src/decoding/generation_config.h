@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,10 @@
 namespace rapt::decoding {
 
 struct GenerationConfig {
-  SamplingChoices sampling = {};          ///< set where the file says so
-  std::vector<std::int32_t> end = {};     ///< tokens that end a text, besides those of the model and the tokenizer
-  std::vector<std::string> ignored = {};  ///< keys that would change texts and that rapt does not know
+  SamplingChoices sampling = {};       ///< set where the file says so
+  std::vector<std::int32_t> end = {};  ///< tokens that end a text, besides those of the model and the tokenizer
+  std::optional<std::int32_t> forced_bos = std::nullopt;  ///< what the first token written is forced to be
+  std::vector<std::string> ignored = {};                  ///< keys that would change texts and that rapt does not know
 };
 
 /// Reads generation_config.json of a directory, if it is there: "do_sample": false means temperature 0, unless it is

@@ -86,6 +86,7 @@ LanguageModel::LanguageModel(const std::filesystem::path& path, const GeneratorO
   require(!config.encoder_only(), "{}: a {} model encodes texts and does not continue them", path.string(),
           config.family);
   require(config.decoder_only(), "{}: a {} model translates; use rapt translate", path.string(), config.family);
+  if (config_.forced_bos) config_.ignored.emplace_back("forced_bos_token_id");
   tokenizer_ = load_tokenizer(path);
   end_tokens_ = config_.end;
   end_tokens_.insert(end_tokens_.end(), config.more_eos.begin(), config.more_eos.end());
@@ -123,6 +124,16 @@ std::vector<std::int32_t> LanguageModel::first_tokens(const std::string& prompt,
   if (tokens.empty() && model_->config().bos >= 0) tokens.push_back(model_->config().bos);
   require(!tokens.empty(), "the prompt is empty; this model needs a first token to go on from");
   return tokens;
+}
+
+void LanguageModel::check(const std::string& prompt, const GenerateOptions& options) const {
+  check_options(options);
+  decoding::check(sampling(options), static_cast<std::int32_t>(model_->config().vocab));
+  const auto tokens = std::ssize(first_tokens(prompt, options));
+  const ModelConfig& config = model_->config();
+  require(!config.limited_positions() || tokens < config.max_positions,
+          "the prompt has {} tokens, which leave no room in a model of {} positions; shorten it", tokens,
+          config.max_positions);
 }
 
 std::vector<LanguageModel::Group> LanguageModel::groups(std::span<const std::string> prompts,
@@ -220,6 +231,7 @@ LanguageModel::Texts LanguageModel::search(const Group& group, const Ends& ends,
                    .nbest = options.nbest,
                    .length_penalty = options.length_penalty,
                    .alpha = options.alpha,
+                   .repetition_penalty = sampling(options).repetition_penalty,
                    .forbidden = without_text_,
                    .max_length_offset = options.max_tokens,
                    .max_length = options.max_tokens};

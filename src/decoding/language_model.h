@@ -28,6 +28,8 @@ class LanguageModel {
 
   /// The options with what the model's files say for those that are not set, and what is off.
   SamplingOptions sampling(const GenerateOptions& options) const;
+  /// Throws what generate would throw before it writes anything for this prompt.
+  void check(const std::string& prompt, const GenerateOptions& options) const;
   /// What the model reads before it writes: the prompt, and the prefix that the options give.
   std::vector<std::int32_t> first_tokens(const std::string& prompt, const GenerateOptions& options) const;
   /// See Generator::generate.

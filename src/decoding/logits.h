@@ -21,6 +21,7 @@ class LogitRow {
   /// masked: token ids, ascending, that are never chosen; they still count in the softmax.
   explicit LogitRow(std::span<const float> logits, std::span<const std::int32_t> masked = {});
 
+  std::span<const float> logits() const { return logits_; }
   /// What makes the row unusable, to complete the sentence "the logits ..."; empty when nothing does.
   std::string_view defect() const;
   /// The largest logit, masked or not.

@@ -102,7 +102,9 @@ LogitRow Sampler::row(std::span<const float> logits, std::span<const std::int32_
   require(std::ssize(logits) == vocab_, "step {}: {} logits for a vocabulary of {} tokens", step_ + 1, logits.size(),
           vocab_);
   LogitRow result(edited(logits, text));
-  require(result.defect().empty(), "step {}: the model's logits {}; its weights, its input or the options are broken",
+  require(result.defect().empty(),
+          "step {}: the model's logits {}; its weights, its input or the options are broken; "
+          "rapt inspect --verify looks for broken weights",
           step_ + 1, result.defect());
   return result;
 }

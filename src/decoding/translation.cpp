@@ -8,26 +8,26 @@
 namespace rapt::decoding {
 namespace {
 
+/// What the decoder reads first, and the token that it is made to write then, if there is one.
+std::vector<std::int32_t> beginning_of(const ModelConfig& config, const TranslationOptions& options) {
+  std::vector<std::int32_t> tokens{options.decoder_start.value_or(config.decoder_start)};
+  const std::int32_t forced = options.forced_bos.value_or(config.forced_bos);
+  if (forced >= 0) tokens.push_back(forced);
+  return tokens;
+}
+
 BeamOptions beam_options(const ModelConfig& config, const TranslationOptions& options) {
   BeamOptions beam{.beam = options.beam,
                    .nbest = options.nbest,
                    .length_penalty = options.length_penalty,
                    .alpha = options.alpha,
+                   .repetition_penalty = options.repetition_penalty,
                    .eos = config.eos,
                    .max_length_factor = options.max_length_factor,
                    .max_length_offset = options.max_length_offset,
                    .max_length = static_cast<std::int32_t>(config.max_positions)};
-  if (config.forced_bos >= 0) beam.bos = config.forced_bos;
   if (config.pad >= 0) beam.forbidden = {config.pad};
   return beam;
-}
-
-/// The beginning of what the decoder reads, where translations have to begin with some tokens.
-std::vector<std::int32_t> first_tokens(const ModelConfig& config, std::span<const std::int32_t> prefix) {
-  std::vector<std::int32_t> first{config.decoder_start};
-  if (config.forced_bos >= 0) first.push_back(config.forced_bos);
-  first.insert(first.end(), prefix.begin(), prefix.end());
-  return first;
 }
 
 /// Puts the tokens that a hypothesis had to begin with in front of those that it wrote.
@@ -43,17 +43,22 @@ std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transfo
   std::vector<std::int32_t> lengths;
   for (const auto& source : sources) lengths.push_back(static_cast<std::int32_t>(source.size()));
   std::vector<std::vector<std::int32_t>> first;
-  const bool prefixed = !options.prefixes.empty();
+  const std::vector<std::int32_t> beginning = beginning_of(model.config(), options);
+  BeamOptions beam = beam_options(model.config(), options);
   for (const auto& prefix : prefixes) {
-    first.push_back(prefixed ? first_tokens(model.config(), prefix) : std::vector{model.config().decoder_start});
+    if (options.prefixes.empty()) {
+      first.push_back({beginning.front()});
+    } else {
+      first.push_back(beginning);
+      first.back().insert(first.back().end(), prefix.begin(), prefix.end());
+    }
   }
+  if (options.prefixes.empty() && beginning.size() > 1) beam.bos = beginning.back();
   const std::size_t longest_first = std::ranges::max_element(first, {}, [](const auto& f) { return f.size(); })->size();
   const auto longest = static_cast<std::int32_t>(options.max_length_factor * *std::ranges::max_element(lengths));
   ModelStepper stepper(ctx, model, RaggedTokens::of(sources),
                        {.max_hypotheses = static_cast<std::int32_t>(sources.size()) * options.beam,
                         .capacity = longest + options.max_length_offset + static_cast<std::int32_t>(longest_first)});
-  BeamOptions beam = beam_options(model.config(), options);
-  if (prefixed) beam.bos = std::nullopt;  // it is among the first tokens
   auto found = beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam);
   for (std::size_t i = 0; i < found.size(); ++i) {
     for (Hypothesis& hypothesis : found[i]) prepend(std::span(first[i]).subspan(1), hypothesis);

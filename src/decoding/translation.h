@@ -15,10 +15,13 @@ struct TranslationOptions {
   std::int32_t nbest = 1;
   LengthPenalty length_penalty = LengthPenalty::paper;
   std::optional<double> alpha = std::nullopt;
+  double repetition_penalty = 1;
   std::int64_t batch_tokens = 4096;  ///< source tokens translated at once
   /// A translation has at most factor * source tokens + offset tokens, and no more than the model's positions.
   double max_length_factor = 2;
   std::int32_t max_length_offset = 20;
+  std::optional<std::int32_t> decoder_start = std::nullopt;  ///< in place of the model's
+  std::optional<std::int32_t> forced_bos = std::nullopt;     ///< in place of the model's: its first token
   /// What the translations of each source begin with, at log-probability 0; one for each, or none at all.
   std::vector<std::vector<std::int32_t>> prefixes = {};
 };

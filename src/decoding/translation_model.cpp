@@ -1,6 +1,7 @@
 #include "decoding/translation_model.h"
 
 #include <algorithm>
+#include <array>
 
 #include "decoding/alignment.h"
 #include "decoding/segments.h"
@@ -9,14 +10,6 @@
 
 namespace rapt::decoding {
 namespace {
-
-TranslationOptions search_options(const TranslateOptions& options) {
-  return {.beam = options.beam,
-          .nbest = options.nbest,
-          .length_penalty = options.length_penalty,
-          .alpha = options.alpha,
-          .batch_tokens = options.batch_tokens};
-}
 
 /// The n-th best of a part, or its last if it has fewer.
 const Hypothesis& nth(const TranslatedPart& part, std::size_t n) {
@@ -33,7 +26,8 @@ std::vector<std::int32_t> written_tokens(const Hypothesis& hypothesis) {
 
 TranslationModel::TranslationModel(const std::filesystem::path& directory, const TranslatorOptions& options)
     : ctx_({.threads = options.threads, .compute = options.precision == Precision::bf16 ? DType::bf16 : DType::f32}),
-      model_(map_model(directory, parse_attention_rules(options.attention))) {
+      model_(map_model(directory, parse_attention_rules(options.attention))),
+      config_(read_generation_config(directory)) {
   require(model_->config().encoder_decoder(), "{}: a {} model does not translate; use rapt generate",
           directory.string(), model_->config().family);
   tokenizer_ = load_tokenizer(directory);
@@ -44,18 +38,50 @@ TranslationModel::TranslationModel(const std::filesystem::path& directory, const
   };
   fits("source", *tokenizer_, model_->config().source_vocabulary());
   fits("target", tokenizer_->target(), model_->config().vocab);
+  const ModelConfig& config = model_->config();
+  if (!options.source_language.empty() || !options.target_language.empty())
+    frames_ = pair_frames(*tokenizer_, std::array{config.eos, config.bos, config.pad},
+                          {.source = options.source_language, .target = options.target_language}, directory.string());
+}
+
+std::int32_t TranslationModel::decoder_start() const {
+  return frames_ && frames_->language && frames_->language_ends ? *frames_->language : model_->config().decoder_start;
+}
+
+std::vector<std::int32_t> TranslationModel::encode_source(std::string_view text) const {
+  if (!frames_) return tokenizer_->encode(text);
+  return frames_->source.around(tokenizer_->encode(text, {.special_tokens = false}));
+}
+
+std::vector<std::int32_t> TranslationModel::encode_target(std::string_view text) const {
+  if (!frames_) return tokenizer_->target().encode(text);
+  return frames_->target.around(tokenizer_->target().encode(text, {.special_tokens = false}));
+}
+
+TranslationOptions TranslationModel::search_options(const TranslateOptions& options) const {
+  TranslationOptions search{
+      .beam = options.beam,
+      .nbest = options.nbest,
+      .length_penalty = options.length_penalty,
+      .alpha = options.alpha,
+      .repetition_penalty = options.repetition_penalty.value_or(config_.sampling.repetition_penalty.value_or(1)),
+      .batch_tokens = options.batch_tokens,
+      .decoder_start = decoder_start(),
+      .forced_bos = config_.forced_bos};
+  if (frames_ && frames_->language && !frames_->language_ends) search.forced_bos = frames_->language;
+  return search;
 }
 
 std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<const std::string> lines,
                                                                      const TranslateOptions& options) {
   const int limit = static_cast<int>(std::min<std::int64_t>(model_->config().max_positions, 512));
-  const auto count = [&](std::string_view text) { return static_cast<int>(tokenizer_->encode(text).size()); };
+  const auto count = [&](std::string_view text) { return static_cast<int>(encode_source(text).size()); };
   std::vector<std::vector<std::int32_t>> sources;
   std::vector<std::size_t> line_of;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].find_first_not_of(" \t") == std::string::npos) continue;
     for (const std::string& part : split_text(lines[i], limit, count)) {
-      sources.push_back(tokenizer_->encode(part));
+      sources.push_back(encode_source(part));
       line_of.push_back(i);
     }
   }
@@ -107,7 +133,7 @@ std::vector<CapturedAttention> TranslationModel::attention(const TranslatedPart&
                                                            std::set<AttentionKind> kinds) {
   std::vector<std::int32_t> input = written_tokens(hypothesis);
   if (input.empty()) return {};
-  input.insert(input.begin(), model_->config().decoder_start);
+  input.insert(input.begin(), decoder_start());
   input.pop_back();
   AttentionCapture capture(std::move(kinds));
   const TraceScope scope(ctx_, capture);

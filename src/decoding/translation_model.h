@@ -3,15 +3,18 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "attention/capture.h"
+#include "decoding/generation_config.h"
 #include "decoding/translation.h"
 #include "model/transformer.h"
 #include "rapt/translator.h"
+#include "text/text_frame.h"
 #include "text/tokenizer.h"
 
 namespace rapt::decoding {
@@ -24,12 +27,18 @@ struct TranslatedPart {
 
 class TranslationModel {
  public:
-  /// Throws Error when the directory holds no encoder-decoder or its vocabulary does not fit the tokenizer.
+  /// Throws Error when the directory holds no encoder-decoder, its vocabulary does not fit the tokenizer, or the
+  /// tokenizer does not have the languages.
   TranslationModel(const std::filesystem::path& directory, const TranslatorOptions& options);
 
   const Transformer& model() const { return *model_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   Context& context() { return ctx_; }
+  /// What the decoder reads first.
+  std::int32_t decoder_start() const;
+  /// The ids of a text to translate, and of a translation, with the special tokens around them.
+  std::vector<std::int32_t> encode_source(std::string_view text) const;
+  std::vector<std::int32_t> encode_target(std::string_view text) const;
 
   /// Translates every line, each in as many parts as its length needs (none when it is empty).
   std::vector<std::vector<TranslatedPart>> translate(std::span<const std::string> lines,
@@ -43,11 +52,14 @@ class TranslationModel {
   const std::vector<AbsentAttention>& absent_attention() const { return absent_; }
 
  private:
+  TranslationOptions search_options(const TranslateOptions& options) const;
   std::vector<AlignedWords> align(const TranslatedPart& part, const Hypothesis& hypothesis, int layer);
 
   Context ctx_;
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  GenerationConfig config_;
+  std::optional<PairFrames> frames_;  // where languages were named
   std::vector<AbsentAttention> absent_;
 };
 

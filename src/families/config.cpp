@@ -10,6 +10,16 @@
 namespace rapt {
 namespace {
 
+/// Every layer is made before the tensors can tell that there are fewer.
+constexpr std::int64_t max_layers = 10'000;
+
+template <typename Integer>
+bool is_count_of_layers(Integer ModelConfig::*member) {
+  if constexpr (std::is_same_v<Integer, decltype(ModelConfig::encoder_layers)>)
+    return member == &ModelConfig::encoder_layers || member == &ModelConfig::decoder_layers;
+  return false;
+}
+
 /// Reads one key into the config, if it is there.
 struct FieldReader {
   const JsonObject& json;
@@ -19,7 +29,7 @@ struct FieldReader {
   template <typename Integer>
   requires std::is_integral_v<Integer>
   void operator()(Integer ModelConfig::*member) const {
-    constexpr std::int64_t limit = std::int64_t{1} << 30;
+    const std::int64_t limit = is_count_of_layers(member) ? max_layers : std::int64_t{1} << 30;
     if (const auto value = json.find_integer(key, {.min = 0, .max = limit})) {
       config.*member = static_cast<Integer>(*value);
     } else if (key.ends_with("_token_id") && is_null(json, key)) {

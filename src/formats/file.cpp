@@ -198,11 +198,11 @@ FileOperations& FileOperations::system() {
   return operations;
 }
 
-OutputFile::OutputFile(std::filesystem::path path, FileOperations& operations)
-    : path_(std::move(path)),
+OutputFile::OutputFile(std::filesystem::path path, FileOperations& operations, std::filesystem::path named)
+    : named_(named.empty() ? path : std::move(named)),
       operations_(operations),
-      file_(operations.open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
-  require(file_ >= 0, "{}: cannot be created: {}", shown(path_), system_message(errno));
+      file_(operations.open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
+  require(file_ >= 0, "{}: cannot be created: {}; choose another place", shown(named_), system_message(errno));
 }
 
 OutputFile::~OutputFile() {
@@ -213,7 +213,7 @@ void OutputFile::write(std::span<const std::byte> bytes) {
   for (std::span<const std::byte> rest = bytes; !rest.empty();) {
     const ssize_t written = operations_.write(file_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
-    require(written > 0, "{}: cannot be written: {}; make room or choose another place", shown(path_),
+    require(written > 0, "{}: cannot be written: {}; make room or choose another place", shown(named_),
             system_message(written < 0 ? errno : ENOSPC));
     rest = rest.subspan(static_cast<std::size_t>(written));
   }
@@ -221,10 +221,10 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 }
 
 void OutputFile::close() {
-  require(operations_.fsync(file_) == 0, "{}: cannot be brought to the disk: {}", shown(path_), system_message(errno));
+  require(operations_.fsync(file_) == 0, "{}: cannot be brought to the disk: {}", shown(named_), system_message(errno));
   // Linux closes the descriptor even when it reports EINTR.
   const int closed = operations_.close(std::exchange(file_, -1));
-  require(closed == 0 || errno == EINTR, "{}: cannot be closed: {}", shown(path_), system_message(errno));
+  require(closed == 0 || errno == EINTR, "{}: cannot be closed: {}", shown(named_), system_message(errno));
 }
 
 void sync_file(const std::filesystem::path& path, FileOperations& operations) {
@@ -243,7 +243,7 @@ void sync_directory(const std::filesystem::path& directory, FileOperations& oper
 void write_file_durably(const std::filesystem::path& path, const FileContents& contents, FileOperations& operations) {
   require_replaceable(path);
   TemporaryName temporary(path);
-  OutputFile file(temporary.path(), operations);
+  OutputFile file(temporary.path(), operations, path);
   contents(file);
   file.close();
   require(operations.rename(temporary.path().c_str(), path.c_str()) == 0, "{}: cannot be replaced: {}", shown(path),
@@ -255,6 +255,12 @@ void write_file_durably(const std::filesystem::path& path, const FileContents& c
 void write_file_durably(const std::filesystem::path& path, std::string_view text, FileOperations& operations) {
   write_file_durably(
       path, [text](OutputFile& file) { file.write(text); }, operations);
+}
+
+void require_writable(const std::filesystem::path& path) {
+  require_replaceable(path);
+  const TemporaryName temporary(path);
+  const OutputFile file(temporary.path(), FileOperations::system(), path);
 }
 
 void release_pages(std::span<const std::byte> mapped) {

@@ -82,8 +82,9 @@ class FileOperations {
 /// A new file being written. Every failure throws Error with the path and the reason.
 class OutputFile {
  public:
-  /// Creates `path`, which must not exist.
-  explicit OutputFile(std::filesystem::path path, FileOperations& operations = FileOperations::system());
+  /// Creates `path`, which must not exist. named: what errors call it, where that is not `path`.
+  explicit OutputFile(std::filesystem::path path, FileOperations& operations = FileOperations::system(),
+                      std::filesystem::path named = {});
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
   /// Closes; nothing is promised about the contents unless close() was called.
@@ -97,7 +98,7 @@ class OutputFile {
   const Digest& digest() const { return digest_; }
 
  private:
-  std::filesystem::path path_;
+  std::filesystem::path named_;
   FileOperations& operations_;
   int file_;
   Digest digest_;
@@ -114,6 +115,10 @@ void write_file_durably(const std::filesystem::path& path, const FileContents& c
                         FileOperations& operations = FileOperations::system());
 void write_file_durably(const std::filesystem::path& path, std::string_view text,
                         FileOperations& operations = FileOperations::system());
+
+/// Throws Error unless write_file_durably could begin to write `path`; leaves nothing behind. For what takes long
+/// before it writes.
+void require_writable(const std::filesystem::path& path);
 
 /// Brings a file that something else wrote to the disk.
 void sync_file(const std::filesystem::path& path, FileOperations& operations = FileOperations::system());

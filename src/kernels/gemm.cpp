@@ -14,6 +14,7 @@
 
 #include "core/large_pages.h"
 #include "kernels/dispatch.h"
+#include "kernels/elementwise.h"
 #include "kernels/gemm_f64.h"
 #include "kernels/gemv.h"
 #include "kernels/operands.h"
@@ -50,7 +51,7 @@ memory::data_type onednn_type(DType type) {
 struct Product {
   std::int64_t m, n, k;
   DType input, output;
-  bool a_transposed, b_packed, bias, relu, accumulate;
+  bool a_transposed, b_packed, bias, accumulate;
   int threads;
   auto operator<=>(const Product&) const = default;
 };
@@ -71,7 +72,6 @@ Primitive make(const Product& p) {
   dnnl::primitive_attr attributes;
   dnnl::post_ops post;
   if (p.accumulate) post.append_sum(1.0f);
-  if (p.relu) post.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
   attributes.set_post_ops(post);
   const auto description =
       p.bias ? dnnl::matmul::desc(result.a, b, result.bias, result.y) : dnnl::matmul::desc(result.a, b, result.y);
@@ -141,7 +141,6 @@ GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& pack
           .padded_k = p.b.data.padded_dims[0],
           .depth_at_once = depth_at_once,
           .weight = packed.get_data_handle(),
-          .relu = product.relu,
           .accumulate = product.accumulate};
 }
 
@@ -201,7 +200,7 @@ std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const m
   // Without rounding to bf16, which would hide what is looked for.
   Product plain = product;
   plain.output = DType::f32;
-  plain.bias = plain.relu = plain.accumulate = false;
+  plain.bias = plain.accumulate = false;
   if (primitive(plain).b != primitive(product).b) return 0;
   const GemvTrial trial(ctx, plain, packed);
   std::set<std::int64_t> depths{product.k};
@@ -370,12 +369,13 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
                         .a_transposed = false,
                         .b_packed = true,
                         .bias = epilogue.bias.defined(),
-                        .relu = epilogue.relu,
                         .accumulate = epilogue.accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
   const memory packed = weight.packs().get(weight, false, x.dtype(), primitive(product).b);
   run(ctx, product, x.raw(), packed, epilogue.bias.raw(), y.raw_write());
+  // Not as a post-operation of oneDNN's, which makes 0 of NaN: a model with damaged weights would go on in silence.
+  if (epilogue.relu) activation_forward(ctx, Activation::relu, y, {}, y);
 }
 
 void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight& weight, bool accumulate,
@@ -394,7 +394,6 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
                         .a_transposed = false,
                         .b_packed = true,
                         .bias = false,
-                        .relu = false,
                         .accumulate = accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
@@ -423,7 +422,6 @@ void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x,
                         .a_transposed = true,
                         .b_packed = false,
                         .bias = false,
-                        .relu = false,
                         .accumulate = accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());

@@ -48,7 +48,7 @@ class GemmWeight {
 
 struct GemmEpilogue {
   Tensor bias;              ///< [n] f32 (f64), added to each row; may be undefined
-  bool relu = false;        ///< max(0, .) after the bias
+  bool relu = false;        ///< max(0, .) after the bias; NaN stays NaN
   bool accumulate = false;  ///< add to y instead of overwriting it (not with bias or relu)
 };
 

@@ -8,9 +8,9 @@
 
 namespace rapt::kernels {
 
-/// y[rows, n] = x[rows, k] W^T for some of the columns, with the epilogue of gemm(). W is packed in groups of 64
-/// columns that lie one after the other: f32 as [padded_k, 64], bf16 as [padded_k / 2, 64, 2], zeros where there is no
-/// element. No functions here: this header is compiled for every instruction set.
+/// y[rows, n] = x[rows, k] W^T for some of the columns, with bias and sum as gemm() has them. W is packed in groups of
+/// 64 columns that lie one after the other: f32 as [padded_k, 64], bf16 as [padded_k / 2, 64, 2], zeros where there is
+/// no element. No functions here: this header is compiled for every instruction set.
 struct GemvBlock {
   DType dtype = DType::f32;   ///< f32 or bf16: of x and W
   DType result = DType::f32;  ///< of y: f32, or bf16 for bf16
@@ -25,7 +25,6 @@ struct GemvBlock {
   const void* x = nullptr;
   const void* weight = nullptr;
   const float* bias = nullptr;  ///< [n] or null
-  bool relu = false;
   bool accumulate = false;
   void* y = nullptr;
 };

@@ -61,7 +61,6 @@ template <typename Y, typename Extent>
 RAPT_INLINE void finish(const GemvBlock& b, F32 sum, int64_t column, Y* y, Extent extent) {
   if (b.bias != nullptr) sum += load(b.bias + column, extent);
   if (b.accumulate) sum += load(y, extent);
-  if (b.relu) sum = max(F32{}, sum);
   store(sum, y, extent);
 }
 

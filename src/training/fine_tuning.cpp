@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "core/error.h"
-#include "text/unicode.h"
+#include "text/text_frame.h"
 #include "training/conversations.h"
 #include "training/documents.h"
 #include "training/memory.h"
@@ -23,95 +24,32 @@ std::int64_t positions_of(const ModelConfig& config) {
 
 using Ids = std::vector<std::int32_t>;
 
-/// The special tokens that a tokenizer puts around a text.
-struct TextFrame {
-  Ids before;
-  Ids after;
-};
-
-/// A text that the tokenizer surely knows: that of an ordinary token.
-std::string some_text(const Tokenizer& tokenizer) {
-  for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
-    if (tokenizer.pieces()[static_cast<std::size_t>(id)].empty() || tokenizer.display(id).special) continue;
-    const std::string text = tokenizer.decode(Ids{id});
-    if (!strip(text).empty() && !tokenizer.encode(text, {.special_tokens = false}).empty()) return text;
-  }
-  fail("the tokenizer has no token but special ones");
-}
-
-TextFrame frame_of(const Tokenizer& tokenizer) {
-  const std::string text = some_text(tokenizer);
-  const Ids inside = tokenizer.encode(text, {.special_tokens = false});
-  const Ids whole = tokenizer.encode(text);
-  const auto found = std::ranges::search(whole, inside);
-  require(!found.empty(),
-          "the tokenizer's special tokens are not at the ends of a text alone; rapt cannot train with it");
-  return {.before = {whole.begin(), found.begin()}, .after = {found.end(), whole.end()}};
-}
-
-Ids framed(const Ids& before, Ids ids, const Ids& after) {
-  ids.insert(ids.begin(), before.begin(), before.end());
-  ids.insert(ids.end(), after.begin(), after.end());
-  return ids;
-}
-
-/// Where the language stands among the special tokens around a text; null where texts have none.
-std::int32_t* find_language(TextFrame& frame, const Tokenizer& tokenizer, const ModelConfig& config) {
-  for (Ids* ids : {&frame.before, &frame.after}) {
-    for (std::int32_t& id : *ids) {
-      const bool other = tokenizer.special().contains(id) || id == config.eos || id == config.bos || id == config.pad;
-      if (!other && tokenizer.display(id).special) return &id;
-    }
-  }
-  return nullptr;
-}
-
-std::int32_t language_token(const Tokenizer& tokenizer, std::string_view option, const std::string& language) {
-  for (const std::string& name : {language, "__" + language + "__", "<" + language + ">"}) {
-    const auto found = std::ranges::find(tokenizer.pieces(), name);
-    if (found != tokenizer.pieces().end()) return static_cast<std::int32_t>(found - tokenizer.pieces().begin());
-  }
-  fail(
-      "--{} {}: the tokenizer has no such language; its names look like en_XX (mBART), en (M2M-100) or eng_Latn (NLLB)",
-      option, language);
-}
-
-/// How the two sides of a pair become ids, and what the decoder begins with.
-struct PairForm {
-  TextFrame source;
-  TextFrame target;
-  std::int32_t decoder_start = -1;
-  std::int32_t language = -1;  ///< of the target
-};
-
 /// The model's end-of-text token ends both sides, also where its tokenizer does not see to it.
 void end_texts(TextFrame& frame, std::int32_t eos) {
   const bool ended = std::ranges::find(frame.after, eos) != frame.after.end();
   if (!ended && eos >= 0) frame.after.push_back(eos);
 }
 
+/// How the two sides of a pair become ids, and what the decoder begins with.
+struct PairForm {
+  PairFrames frames;
+  std::int32_t decoder_start = -1;
+};
+
 PairForm pair_form(const Tokenizer& tokenizer, const ModelConfig& config, const FineTuning& fine_tuning) {
+  const Languages languages{.source = fine_tuning.source_language, .target = fine_tuning.target_language};
   PairForm form{
-      .source = frame_of(tokenizer), .target = frame_of(tokenizer.target()), .decoder_start = config.decoder_start};
-  std::int32_t* source = find_language(form.source, tokenizer, config);
-  std::int32_t* target = find_language(form.target, tokenizer.target(), config);
-  const bool given = !fine_tuning.source_language.empty() && !fine_tuning.target_language.empty();
-  const bool none = fine_tuning.source_language.empty() && fine_tuning.target_language.empty();
-  if (source == nullptr || target == nullptr) {
-    require(none, "{}: its tokenizer marks no text with a language; leave --source-language and --target-language out",
-            fine_tuning.from);
-  } else {
-    require(given,
-            "{}: its tokenizer marks every text with its language; give --source-language and --target-language, such "
-            "as {}",
-            fine_tuning.from, tokenizer.display(*source).text);
-    *source = language_token(tokenizer, "source-language", fine_tuning.source_language);
-    *target = form.language = language_token(tokenizer, "target-language", fine_tuning.target_language);
-    // The language stands behind the text (the first mBART): transformers moves it to the decoder's beginning.
-    if (!form.target.after.empty() && target == &form.target.after.back()) form.decoder_start = *target;
-  }
-  end_texts(form.source, config.eos);
-  end_texts(form.target, config.eos);
+      .frames = pair_frames(tokenizer, std::array{config.eos, config.bos, config.pad}, languages, fine_tuning.from),
+      .decoder_start = config.decoder_start};
+  PairFrames& frames = form.frames;
+  require(frames.marked_with.empty() || (!languages.source.empty() && !languages.target.empty()),
+          "{}: its tokenizer marks every text with its language; give --source-language and --target-language, such as "
+          "{}",
+          fine_tuning.from, frames.marked_with);
+  // transformers moves a language that stands behind the text to the decoder's beginning.
+  if (frames.language && frames.language_ends) form.decoder_start = *frames.language;
+  end_texts(frames.source, config.eos);
+  end_texts(frames.target, config.eos);
   require(form.decoder_start >= 0, "{}: config.json does not say what the decoder begins with (decoder_start_token_id)",
           fine_tuning.from);
   return form;
@@ -122,19 +60,19 @@ void prepare_pairs(Task& task, const Context& ctx, const Recipe& recipe, const T
   const Tokenizer& tokenizer = *task.tokenizer;
   const PairForm form = pair_form(tokenizer, task.config, fine_tuning);
   task.config.decoder_start = form.decoder_start;
-  require(recipe.validation.sentences == 0 || form.language < 0 || form.language == task.config.forced_bos,
+  require(recipe.validation.sentences == 0 || !form.frames.language || *form.frames.language == task.config.forced_bos,
           "--validate-sentences {}: config.json does not force translations to begin with {} (forced_bos_token_id), so "
           "they would be in another language; leave it out or set that key",
           recipe.validation.sentences, fine_tuning.target_language);
   const auto encode = [](const Tokenizer& side, const TextFrame& frame, std::string_view text) {
-    return framed(frame.before, side.encode(text, {.special_tokens = false}), frame.after);
+    return frame.around(side.encode(text, {.special_tokens = false}));
   };
   read_pairs(task, ctx, recipe, files,
              {.source =
                   [&](std::string_view text) {
-                    return encode(tokenizer, form.source, fine_tuning.prefix + std::string(text));
+                    return encode(tokenizer, form.frames.source, fine_tuning.prefix + std::string(text));
                   },
-              .target = [&](std::string_view text) { return encode(tokenizer.target(), form.target, text); }},
+              .target = [&](std::string_view text) { return encode(tokenizer.target(), form.frames.target, text); }},
              positions_of(task.config), observer);
 }
 
@@ -157,14 +95,11 @@ DocumentForm next_token_form(const Tokenizer& tokenizer, const ModelConfig& conf
 }
 
 std::int32_t mask_token(const Tokenizer& tokenizer) {
-  if (tokenizer.special().mask) return *tokenizer.special().mask;
-  for (const std::string_view name : {"<mask>", "[MASK]"}) {
-    const auto found = std::ranges::find(tokenizer.pieces(), name);
-    if (found != tokenizer.pieces().end()) return static_cast<std::int32_t>(found - tokenizer.pieces().begin());
-  }
-  fail(
-      "the tokenizer has no mask token (mask_token in tokenizer_config.json, [MASK] or <mask>), which masked language "
-      "modelling needs");
+  const auto found = tokenizer.special().mask ? tokenizer.special().mask : find_piece(tokenizer, {"<mask>", "[MASK]"});
+  require(found.has_value(),
+          "the tokenizer has no mask token (mask_token in tokenizer_config.json, [MASK] or <mask>), which masked "
+          "language modelling needs");
+  return *found;
 }
 
 Ids ordinary_tokens(const Tokenizer& tokenizer) {
@@ -200,7 +135,7 @@ TokenLists encode_documents(const Context& ctx, const std::filesystem::path& fil
   try {
     ctx.parallel_for(std::ssize(texts), [&](std::int64_t i) {
       const auto at = static_cast<std::size_t>(i);
-      encoded[at] = framed(frame.before, tokenizer.encode(texts[at], {.special_tokens = false}), frame.after);
+      encoded[at] = frame.around(tokenizer.encode(texts[at], {.special_tokens = false}));
     });
   } catch (const Error& error) {
     fail("{}: {}", file.string(), error.what());

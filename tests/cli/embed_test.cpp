@@ -1,14 +1,12 @@
 // `rapt embed` as a process.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "cli/command.h"
 #include "formats/npy.h"
-#include "formats/scratch.h"
 #include "rapt/embedder.h"
 #include "rapt/word_embedder.h"
 
@@ -24,17 +22,8 @@ class EmbedCommand : public testing::Test {
     expected_ = Embedder(model_).embed(std::vector<std::string>{"Two men are walking.", "", "A dog runs!"});
   }
 
-  struct Result {
-    int status = -1;
-    std::string output;
-    std::string messages;
-  };
-  Result command(const std::string& arguments) const {
-    const std::string line = std::string(RAPT_COMMAND) + " embed " + arguments + " > " + (scratch_ / "out").string() +
-                             " 2> " + (scratch_ / "err").string();
-    const int status = WEXITSTATUS(std::system(line.c_str()));
-    return {status, get(scratch_ / "out"), get(scratch_ / "err")};
-  }
+  using Result = CommandResult;
+  static Result command(const std::string& arguments) { return run_command("embed " + arguments); }
   Result embed(const std::string& more = "") const {
     return command(model_.string() + " --input " + (scratch_ / "lines").string() + " " + more);
   }

@@ -1,12 +1,11 @@
 // `rapt generate` and `rapt chat` as processes, with a random model.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "cli/command.h"
 #include "decoding/tiny_language_model.h"
 #include "rapt/generator.h"
 
@@ -17,19 +16,10 @@ class LanguageModelCommand : public testing::Test {
  protected:
   LanguageModelCommand() { write_tiny_language_model(model_, {.chat_template = tiny_chat_template}); }
 
-  struct Result {
-    int status = -1;
-    std::string output;
-    std::string messages;
-  };
+  using Result = CommandResult;
   /// Runs a subcommand with the model, more arguments, and `input` for standard input.
   Result rapt(const std::string& command, const std::string& arguments, const std::string& input = "") const {
-    put(scratch_ / "in", input);
-    const std::string line = std::string(RAPT_COMMAND) + " " + command + " " + model_.string() + " --threads 1 " +
-                             arguments + " < " + (scratch_ / "in").string() + " > " + (scratch_ / "out").string() +
-                             " 2> " + (scratch_ / "err").string();
-    const int status = WEXITSTATUS(std::system(line.c_str()));
-    return {status, get(scratch_ / "out"), get(scratch_ / "err")};
+    return run_command(command + " " + model_.string() + " --threads 1 " + arguments, input);
   }
   std::string text_of(const std::string& prompt, const GenerateOptions& options) const {
     return Generator(model_, {.threads = 1}).generate(prompt, options);
@@ -106,6 +96,28 @@ TEST_F(LanguageModelCommand, GenerateSaysInOneLineWhatIsWrong) {
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.messages.find("standard input"), std::string::npos) << result.messages;
   EXPECT_EQ(std::ranges::count(result.messages, '\n'), 1) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, GenerateWritesNothingWhenSomethingIsWrong) {
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --prefix '\xff'"), "the prefix"));
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --stop '\xff'"), "a stop string"));
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --top-p 2"), "top_p: expected"));
+}
+
+TEST_F(LanguageModelCommand, FilesThatCannotBeWrittenAreRefusedBeforeAnyWork) {
+  put(scratch_ / "file", "");
+  const std::filesystem::path unwritable[] = {scratch_ / "none" / "page.html", scratch_ / "file" / "page.html",
+                                              "/proc/page.html", scratch_ / std::string(250, 'x'), scratch_.path()};
+  for (const std::string path : unwritable) {
+    EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --attention " + path), path + ": "));
+    EXPECT_TRUE(failed_with(rapt("embed", "--output " + path), path + ": "));
+    EXPECT_TRUE(failed_with(rapt("translate", "--attention " + path), path + ": "));
+  }
+  put(scratch_ / "page.html", "old");
+  const auto names = count_names(scratch_.path());
+  EXPECT_EQ(rapt("generate", "--prompt the --max-tokens 3 --attention " + (scratch_ / "page.html").string()).status, 0);
+  EXPECT_NE(get(scratch_ / "page.html").find("<html"), std::string::npos);
+  EXPECT_EQ(count_names(scratch_.path()), names);
 }
 
 TEST_F(LanguageModelCommand, ChatAnswersEachLine) {

@@ -239,6 +239,41 @@ TEST(Generation, BeamsAreThoseOfTransformers) {
   }
 }
 
+/// transformers' beam search with a repetition penalty: over the prompt and the text of language models, and over what
+/// the decoder has read in models that translate.
+TEST(Generation, PenalisedBeamsAreThoseOfTransformers) {
+  const auto golden = nlohmann::json::parse(std::ifstream(data + "/decoding/repetition_penalty.json"));
+  for (const std::string name : {"marian-tiny", "mbart-tiny", "t5-tiny", "gpt2-tiny", "llama-tiny", "qwen2-tiny"}) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    const ModelConfig& config = model->config();
+    Context ctx;
+    for (const auto& c : golden[name]) {
+      const Ids input = c["input"].get<Ids>();
+      const auto penalty = c["penalty"].get<double>();
+      Hypothesis best;
+      if (config.encoder_decoder()) {
+        best = translate(ctx, *model, std::vector<Ids>{input},
+                         {.length_penalty = LengthPenalty::average,
+                          .repetition_penalty = penalty,
+                          .max_length_factor = 0,
+                          .max_length_offset = 12})[0]
+                   .front();
+      } else {
+        ModelStepper stepper(ctx, *model, {.max_hypotheses = 4, .capacity = 40});
+        best = beam_search(
+                   ctx, stepper, ragged({input}), {},
+                   {.repetition_penalty = penalty, .eos = config.eos, .more_eos = config.more_eos, .max_length = 12})[0]
+                   .front();
+      }
+      Ids written = best.tokens;
+      if (best.end) written.push_back(*best.end);
+      EXPECT_EQ(written, c["ids"].get<Ids>()) << c;
+      EXPECT_NEAR(best.score, c["score"].get<double>(), 1e-4) << c;
+    }
+  }
+}
+
 TEST(ModelStepper, HypothesesKeepTheirPastWhenTheyAreReordered) {
   const auto model = load_model(data + "/marian-tiny");
   Context ctx;

@@ -26,6 +26,11 @@ Gguf open(std::string_view bytes) {
   return read_gguf(keep, std::as_bytes(std::span(*keep)), "model.gguf");
 }
 
+/// The same without a copy; `bytes` must outlive what is read.
+Gguf open_in_place(std::string_view bytes) {
+  return read_gguf({}, std::as_bytes(std::span(bytes)), "model.gguf");
+}
+
 template <typename... Parts>
 testing::AssertionResult refused(const GgufBytes& file, Parts... parts) {
   return refuses([&] { open(file.text()); }, "model.gguf: ", parts...);
@@ -193,6 +198,9 @@ TEST(GgufFile, G1_MagicAndVersion) {
   EXPECT_TRUE(refused({.version = 2}, "GGUF version 2, expected 3", "convert the model again"));
   EXPECT_TRUE(refused({.version = 99}, "GGUF version 99, expected 3", "newer than this rapt"));
   EXPECT_TRUE(refused({.version = 0x03000000}, "big-endian"));
+  const std::string large = GgufBytes{.data = std::size_t{64} << 20, .version = 99}.text();
+  const double seconds = processor_seconds([&] { EXPECT_TRUE(refuses([&] { open_in_place(large); }, "version 99")); });
+  EXPECT_LT(seconds, time_limit / 100);
 }
 
 long peak_kilobytes() {
@@ -224,8 +232,10 @@ TEST(GgufFile, G3_StringLengths) {
        {~std::uint64_t{0}, std::uint64_t{1} << 31, std::uint64_t{1} << 63, std::uint64_t{6}}) {
     EXPECT_TRUE(refused({.keys = {gguf_key("k", GgufType::string, gguf_text("12345", length))}},
                         "in key \"k\": a string", fmt::format("expected {} bytes, but only 5 are left", length)));
-    EXPECT_TRUE(refused({.keys = {gguf_text("12345678901234567890", length + 1000)}}, "in the metadata: a key"));
-    EXPECT_TRUE(refused({.infos = {gguf_text("12345678901234567890", length + 1000)}}, "in the tensors: a name"));
+    EXPECT_TRUE(refused({.keys = {gguf_text("12345678901234567890", length > 6 ? length : 21)}},
+                        "in the metadata: a key: expected", "but only 20 are left"));
+    EXPECT_TRUE(refused({.infos = {gguf_text(std::string(32, 'n'), length > 6 ? length : 33)}},
+                        "in the tensors: a name: expected", "but only 32 are left"));
     EXPECT_TRUE(refused({.keys = {gguf_array("k", GgufType::string, 2, gguf_text("1") + gguf_text("12345", length))}},
                         "in key \"k\": a string"));
   }
@@ -247,7 +257,10 @@ TEST(GgufFile, G4_Arrays) {
   EXPECT_TRUE(refused({.keys = {gguf_array("k", GgufType::array, 1, some)}}, "key \"k\": is an array of arrays"));
   EXPECT_TRUE(refused({.keys = {gguf_array("k", static_cast<GgufType>(99), 1, some)}},
                       "key \"k\": the type of its elements: expected 0 to 12, found 99"));
-  EXPECT_TRUE(refused({.keys = {gguf_key("k", 13, some)}}, "key \"k\": its type: expected 0 to 12, found 13"));
+  for (const std::uint32_t type : {13U, 99U, ~0U}) {
+    EXPECT_TRUE(refused({.keys = {gguf_key("k", type, some)}},
+                        fmt::format("key \"k\": its type: expected 0 to 12, found {}", type)));
+  }
   EXPECT_TRUE(
       refused({.keys = {gguf_key("k", GgufType::boolean, "\2")}}, "key \"k\": expected a bool of 0 or 1, found 2"));
   EXPECT_TRUE(refused({.keys = {gguf_array("k", GgufType::boolean, 3, "\1\1\7")}}, "a bool of 0 or 1, found 7"));
@@ -257,6 +270,13 @@ TEST(GgufFile, G5_Duplicates) {
   EXPECT_TRUE(refused({.keys = {gguf_string("k", "1"), gguf_string("k", "2")}}, "in key \"k\": is given twice"));
   EXPECT_TRUE(refused({.infos = {gguf_info("a", {8}, f32, 0), gguf_info("a", {8}, f32, 32)}, .data = 64},
                       "in tensor \"a\": is given twice"));
+}
+
+TEST(GgufFile, G5_AHundredThousandTensorsAreReadQuickly) {
+  GgufBytes file;
+  for (int i = 0; i < 100'000; ++i) file.infos.push_back(gguf_info(fmt::format("t.{}", i), {0}, f32, 0));
+  const std::string bytes = file.text();
+  expect_quick([&] { EXPECT_EQ(open(bytes).tensors().size(), 100'000U); });
 }
 
 TEST(GgufFile, G5_AHundredThousandKeysAreReadQuickly) {
@@ -293,8 +313,14 @@ TEST(GgufFile, G7_Shapes) {
   EXPECT_TRUE(refused({.infos = {gguf_info("a", {-1}, f32, 0)}, .data = 32}, "tensor \"a\": has the shape [-1]"));
   constexpr std::int64_t large = std::int64_t{1} << 32;
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-  for (const std::vector<std::int64_t>& extents : std::vector<std::vector<std::int64_t>>{
-           {large, large}, {large, large, 4}, {most}, {most / 2, 2}, {large, large / 2}, {2, 1, most}}) {
+  for (const std::vector<std::int64_t>& extents :
+       std::vector<std::vector<std::int64_t>>{{large, large},
+                                              {large, large, 4},
+                                              {most},
+                                              {most / 2, 2},
+                                              {large, large / 2},
+                                              {2, 1, most},
+                                              {8, (most >> 2) + 2}}) {  // the last: 2^64 + 8, eight when it wraps
     EXPECT_TRUE(refused({.infos = {gguf_info("a", extents, f32, 0)}, .data = 32}, "tensor \"a\": has the shape [",
                         "too large for any file"));
   }
@@ -367,6 +393,23 @@ TEST(GgufFile, G9_TruncatedAtEveryByteIsRefused) {
     EXPECT_TRUE(refuses([&] { open(std::string_view(good).substr(0, size)); }, "model.gguf: ")) << size;
   }
   read_everything(open(good));
+}
+
+TEST(GgufFile, G9_APublishedModelTruncatedAtEveryByteIsRefused) {
+  const std::string good = get(data / "llama-tiny.gguf");
+  const Gguf whole = open_in_place(good);
+  std::size_t needed = 0;  // the padding after the last tensor may be missing
+  for (const auto& [name, tensor] : whole.tensors()) {
+    const std::size_t begin =
+        static_cast<std::size_t>(reinterpret_cast<const char*>(tensor.bytes.data()) - good.data());
+    needed = std::max(needed, begin + tensor.bytes.size());
+  }
+  ASSERT_GT(needed, 8192U);
+  for (std::size_t size = 0; size < needed; size += size < 4096 ? 1 : 97) {
+    ASSERT_TRUE(refuses([&] { open_in_place(std::string_view(good).substr(0, size)); }, "model.gguf: ")) << size;
+  }
+  EXPECT_TRUE(refuses([&] { open_in_place(std::string_view(good).substr(0, needed - 1)); }, "fetch it again"));
+  EXPECT_EQ(open_in_place(std::string_view(good).substr(0, needed)).tensors().size(), whole.tensors().size());
 }
 
 TEST(GgufFile, DamagedAtRandomIsRefusedOrReadable) {
