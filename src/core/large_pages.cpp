@@ -1,6 +1,5 @@
 #include "core/large_pages.h"
 
-#include <algorithm>
 #include <mutex>
 
 #include "core/aligned_memory.h"
@@ -29,9 +28,7 @@ struct Chunk {
     std::byte* const begin = memory.get() + used;
     used += bytes;
     if (used > touched) {
-      const std::size_t pages = (used - touched + page_bytes - 1) / page_bytes;
-      const auto at_once = static_cast<std::size_t>(std::min(threads, 4));
-      const std::size_t end = std::min(chunk_bytes, touched + (pages + at_once - 1) / at_once * at_once * page_bytes);
+      const std::size_t end = (used + page_bytes - 1) / page_bytes * page_bytes;
       touch(memory.get() + touched, memory.get() + end, threads);
       touched = end;
     }

@@ -319,7 +319,9 @@ Tensor halves_of_pairs(const Tensor& pairs, std::int64_t d_head) {
 /// size come in pairs, and `offset` was added to all elements.
 CheckpointTensor lazy_tensor(const std::shared_ptr<const Gguf>& file, std::string_view name, std::int64_t d_head,
                              double offset) {
-  if (d_head == 0 && offset == 0 && file->lies_ready(name)) return file->load(name);
+  // Vectors are copied: reading them in the file at every step would keep what lies around them in memory.
+  if (d_head == 0 && offset == 0 && file->lies_ready(name) && file->tensor(name).shape.rank() > 1)
+    return file->load(name);
   file->require_unpackable(name);
   CheckpointTensor result(file->tensor(name).shape, DType::f32, [file, name, d_head, offset] {
     Tensor tensor = file->unpack(name);
@@ -336,10 +338,7 @@ CheckpointTensor lazy_tensor(const std::shared_ptr<const Gguf>& file, std::strin
       if (d_head != 0) {
         for (std::int32_t& id : stored) id = static_cast<std::int32_t>(row_of_pairs(id, d_head));
       }
-      const Tensor rows = file->unpack_rows(name, stored);
-      // The kernel maps 64 kB around each row, which would become the whole table in time.
-      file->release_pages(name);
-      return rows;
+      return file->unpack_rows(name, stored);
     };
   return result;
 }

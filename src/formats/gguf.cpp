@@ -458,17 +458,29 @@ Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> ro
   const std::size_t row_bytes = static_cast<std::size_t>(blocks) * found.type->bytes;
   const Tensor result = Tensor::empty({std::ssize(rows), width}, DType::f32);
   float* to = result.write<float>();
+  // The kernel maps what lies around each row, which would become the whole table in time.
+  constexpr std::int64_t rows_at_once = 64;
+  std::int64_t unpacked = 0;
   for (const std::int32_t row : rows) {
     require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_, printable(name), found.shape,
             row);
     found.type->unpack(found.bytes.data() + static_cast<std::size_t>(row) * row_bytes, blocks, to);
     to += width;
+    if (++unpacked % rows_at_once == 0) release_pages(name);
   }
+  release_pages(name);
   return result;
 }
 
 void Gguf::release_pages(std::string_view name) const {
-  if (mapped_) rapt::release_pages(tensor(name).bytes);
+  if (!mapped_) return;
+  // Reading a byte maps up to 2 MB around it, so what is left of the neighbours goes too.
+  constexpr std::size_t around = std::size_t{1} << 21;
+  const std::span<const std::byte> file = static_cast<const MappedFile*>(keep_.get())->bytes();
+  const std::span<const std::byte> bytes = tensor(name).bytes;
+  const auto begin = static_cast<std::size_t>(bytes.data() - file.data());
+  const std::size_t first = begin - std::min(begin, around);
+  rapt::release_pages(file.subspan(first, std::min(file.size(), begin + bytes.size() + around) - first));
 }
 
 bool is_gguf(const std::filesystem::path& model) {

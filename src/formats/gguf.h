@@ -80,7 +80,7 @@ class Gguf {
   Tensor load(std::string_view name) const;
   /// Whether `load` gives a tensor as it lies in the file.
   bool lies_ready(std::string_view name) const;
-  /// Some rows of a matrix as f32, [ids, width]; Error for rows that it does not have.
+  /// Some rows of a matrix as f32, [ids, width]; Error for rows that it does not have. Gives their pages back.
   Tensor unpack_rows(std::string_view name, std::span<const std::int32_t> rows) const;
   /// Throws Error for a type that rapt does not unpack.
   void require_unpackable(std::string_view name) const;
