@@ -1,50 +1,41 @@
 #include "core/large_pages.h"
 
 #include <mutex>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "core/aligned_memory.h"
-#include "core/parallel.h"
 
 namespace rapt {
 namespace {
 
-constexpr std::size_t chunk_bytes = std::size_t{32} << 20;
+constexpr std::size_t page_bytes = std::size_t{2} << 20;
+constexpr std::size_t chunk_bytes = 16 * page_bytes;
 constexpr std::size_t alignment = 64;
 
-constexpr std::size_t page_bytes = std::size_t{2} << 20;
-
-/// Writes into pages of [begin, end), which brings them here: by all threads at once, since a page takes a while.
-void touch(std::byte* begin, std::byte* end, int threads) {
-  const auto pages = static_cast<std::int64_t>((static_cast<std::size_t>(end - begin) + page_bytes - 1) / page_bytes);
-  parallel_for(threads, pages, [&](std::int64_t page) { begin[page * static_cast<std::int64_t>(page_bytes)] = {}; });
-}
-
 struct Chunk {
-  AlignedMemory memory = aligned_memory(chunk_bytes);
+  AlignedMemory memory = line_memory(static_cast<std::int64_t>(chunk_bytes + page_bytes));
   std::size_t used = 0;
-  std::size_t touched = 0;
 
-  std::byte* take(std::size_t bytes, int threads) {
-    std::byte* const begin = memory.get() + used;
+  std::byte* take(std::size_t bytes) {
+#ifdef __linux__
+    // What is filled. A wish: it may fail.
+    const auto begin = (reinterpret_cast<std::uintptr_t>(memory.get()) + page_bytes - 1) / page_bytes * page_bytes;
+    const auto end = (reinterpret_cast<std::uintptr_t>(memory.get()) + used) / page_bytes * page_bytes;
+    if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+    std::byte* const piece = memory.get() + used;
     used += bytes;
-    if (used > touched) {
-      const std::size_t end = (used + page_bytes - 1) / page_bytes * page_bytes;
-      touch(memory.get() + touched, memory.get() + end, threads);
-      touched = end;
-    }
-    return begin;
+    return piece;
   }
 };
 
 }  // namespace
 
-std::shared_ptr<std::byte> large_page_memory(std::size_t bytes, int threads) {
+std::shared_ptr<std::byte> large_page_memory(std::size_t bytes) {
   bytes = (bytes + alignment - 1) / alignment * alignment;
-  if (bytes > chunk_bytes / 4) {
-    std::shared_ptr<std::byte> memory = aligned_memory(static_cast<std::int64_t>(bytes));
-    touch(memory.get(), memory.get() + bytes, threads);
-    return memory;
-  }
+  if (bytes > chunk_bytes / 4) return line_memory(static_cast<std::int64_t>(bytes));
 
   static std::mutex mutex;
   static std::weak_ptr<Chunk> last;
@@ -54,7 +45,7 @@ std::shared_ptr<std::byte> large_page_memory(std::size_t bytes, int threads) {
     chunk = std::make_shared<Chunk>();
     last = chunk;
   }
-  std::byte* const begin = chunk->take(bytes, threads);
+  std::byte* const begin = chunk->take(bytes);
   return {std::move(chunk), begin};
 }
 

@@ -267,7 +267,7 @@ struct GemmWeight::Packs {
     if (!pack.current || pack.layout != wanted) {
       if (pack.layout != wanted) {
         pack.layout = wanted;
-        pack.storage = large_page_memory(wanted.get_size(), omp_get_max_threads());
+        pack.storage = large_page_memory(wanted.get_size());
       }
       if (source.reads_rows() && !gradient && is_gemv_layout(wanted, type)) {
         pack_rows(source, type, pack);
