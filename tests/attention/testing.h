@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -20,8 +21,9 @@
 
 namespace rapt::attention {
 
-/// The instruction sets of this processor, up to the one that RAPT_ISA allows.
+/// The instruction sets of this processor; the one that RAPT_ISA names alone, since the run without it sees all.
 inline std::vector<kernels::Isa> instruction_sets() {
+  if (std::getenv("RAPT_ISA") != nullptr) return {kernels::isa()};
   std::vector<kernels::Isa> result;
   for (const kernels::Isa isa : {kernels::Isa::portable, kernels::Isa::avx2, kernels::Isa::avx512}) {
     if (isa <= kernels::isa()) result.push_back(isa);
