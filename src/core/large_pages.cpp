@@ -15,7 +15,7 @@ constexpr std::size_t chunk_bytes = 16 * page_bytes;
 constexpr std::size_t alignment = 64;
 
 struct Chunk {
-  AlignedMemory memory = line_memory(static_cast<std::int64_t>(chunk_bytes + page_bytes));
+  AlignedMemory memory = line_memory(static_cast<std::int64_t>(chunk_bytes));
   std::size_t used = 0;
 
   std::byte* take(std::size_t bytes) {

@@ -8,6 +8,10 @@
 
 namespace rapt::kernels {
 
+constexpr int64_t gemv_rows = 4;      ///< of x, at most
+constexpr int64_t gemv_group = 64;    ///< columns that are packed together
+constexpr int64_t gemv_columns = 32;  ///< the smallest share of a thread
+
 /// y[rows, n] = x[rows, k] W^T for some of the columns, with bias and sum as gemm() has them. W is packed in groups of
 /// 64 columns that lie one after the other: f32 as [padded_k, 64], bf16 as [padded_k / 2, 64, 2], zeros where there is
 /// no element. No functions here: this header is compiled for every instruction set.
@@ -28,6 +32,7 @@ struct GemvBlock {
   bool accumulate = false;
   void* y = nullptr;
 };
+
 /// Rows of W (columns of the product), f32, to be laid where GemvBlock reads them.
 struct PackBlock {
   DType dtype = DType::f32;  ///< of the packed matrix
@@ -38,9 +43,5 @@ struct PackBlock {
   const float* weight = nullptr;  ///< [rows, k]
   void* packed = nullptr;         ///< of the whole matrix
 };
-
-constexpr int64_t gemv_rows = 4;
-constexpr int64_t gemv_group = 64;
-constexpr int64_t gemv_columns = 32;
 
 }  // namespace rapt::kernels

@@ -105,11 +105,12 @@ RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
 }
 
 /// A few rows at a time along a short depth, so that what is written stays in the nearest cache.
-template <typename T, typename Pair>
+template <typename T>
 void pack(const PackBlock& b) {
   constexpr int64_t depth = 32;
-  constexpr int64_t pairs = depth * sizeof(T) / sizeof(Pair);
-  Pair* packed = static_cast<Pair*>(b.packed);
+  constexpr int64_t in_word = 4 / sizeof(T);  // an element of f32 or a pair of bf16
+  constexpr int64_t words = depth / in_word;
+  uint32_t* packed = static_cast<uint32_t*>(b.packed);
   for (int64_t first = 0; first < b.rows; first += gemv_group) {
     const int64_t end = first + gemv_group < b.rows ? first + gemv_group : b.rows;
     for (int64_t i = 0; i < b.k; i += depth) {
@@ -123,10 +124,10 @@ void pack(const PackBlock& b) {
           const int n = static_cast<int>(left < 0 ? 0 : left);
           store(left >= lanes ? load(from) : n == 0 ? F32{} : load_part(from, n), numbers + j);
         });
-        Pair whole[pairs];
+        uint32_t whole[words];
         memcpy(whole, static_cast<const void*>(numbers), sizeof whole);
-        Pair* to = packed + ((column - in_group) * b.padded_k + i * gemv_group) / (sizeof(Pair) / sizeof(T)) + in_group;
-        for (int64_t p = 0; p < pairs && i + p * depth / pairs < b.padded_k; ++p) to[p * gemv_group] = whole[p];
+        uint32_t* to = packed + ((column - in_group) * b.padded_k + i * gemv_group) / in_word + in_group;
+        for (int64_t w = 0; w < words && i + w * in_word < b.padded_k; ++w) to[w * gemv_group] = whole[w];
       }
     }
   }
@@ -164,8 +165,8 @@ void multiply_rows(const GemvBlock& b) {
 }  // namespace
 
 void pack_block(const PackBlock& b) {
-  if (b.dtype == DType::f32) return pack<float, uint32_t>(b);
-  return pack<bf16, uint32_t>(b);
+  if (b.dtype == DType::f32) return pack<float>(b);
+  return pack<bf16>(b);
 }
 
 void gemv_block(const GemvBlock& b) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "attention/kernels.h"
 #include "attention/testing.h"
 
 namespace rapt::attention {
@@ -54,6 +55,32 @@ struct Asked {
             .row_stride = row_stride};
   }
 };
+
+/// The forward pass of a trial with all statistics.
+template <typename Trial>
+Asked ask(Trial& run, int threads) {
+  Asked asked(run.example);
+  const Statistics request = asked.request();
+  Outputs outputs = run.outputs();
+  outputs.statistics = &request;
+  attention::forward(run.kernels, run.problem(), run.inputs(), outputs, threads);
+  return asked;
+}
+
+/// What rows of equal weights of `keys` keys say.
+inline void expect_equal_weights(const Asked& asked, std::size_t rows, int keys) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    EXPECT_EQ(asked.maximum_key[row], 0);
+    EXPECT_NEAR(asked.entropy[row], std::log(keys), 1e-5);
+    for (int i = 0; i < top; ++i) EXPECT_EQ(asked.top_keys[row * top + static_cast<std::size_t>(i)], i);
+  }
+}
+
+/// Fills the memory that kernels on this thread take theirs from with NaN.
+inline void poison_scratch() {
+  constexpr std::int64_t bytes = 1 << 23;
+  std::memset(thread_scratch(bytes), 0xff, bytes);
+}
 
 /// The weights of one query and head for all keys of its sequence, and their log-sum-exp.
 struct PlainWeights {

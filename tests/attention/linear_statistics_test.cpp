@@ -9,17 +9,6 @@
 namespace rapt::attention::linear {
 namespace {
 
-/// The forward pass of a trial with all statistics.
-template <typename T>
-Asked ask(Trial<T>& run, int threads) {
-  Asked asked(run.example);
-  const Statistics request = asked.request();
-  Outputs outputs = run.outputs();
-  outputs.statistics = &request;
-  attention::forward(run.kernels, run.problem(), run.inputs(), outputs, threads);
-  return asked;
-}
-
 Example example_of(const std::vector<std::pair<int, int>>& lengths, int heads, int kv_heads, Kind kind, bool causal) {
   Example e{.sequences = end_to_end(lengths),
             .heads = heads,
@@ -96,11 +85,7 @@ TEST(LinearStatistics, EqualWeightsHaveTheFirstKeyAndTheLargestEntropy) {
     std::fill(e.q.begin(), e.q.end(), 0.25);
     Trial<float> run(e);
     const Asked asked = ask(run, 2);
-    for (std::size_t row = 0; row < 3; ++row) {
-      EXPECT_EQ(asked.maximum_key[row], 0);
-      EXPECT_NEAR(asked.entropy[row], std::log(200), 1e-5);
-      for (int i = 0; i < top; ++i) EXPECT_EQ(asked.top_keys[row * top + static_cast<std::size_t>(i)], i);
-    }
+    expect_equal_weights(asked, 3, 200);
   }
 }
 
@@ -170,8 +155,7 @@ TEST(LinearStatistics, WhatMemoryHeldBeforeDoesNotMatter) {
     for (const kernels::Isa isa : instruction_sets()) {
       Trial<float> expected(e, isa, 1), run(e, isa, 1);
       const Asked clean = ask(expected, 1);
-      constexpr std::int64_t bytes = 1 << 22;
-      std::memset(thread_scratch(bytes), 0xff, bytes);
+      poison_scratch();
       expect_same_bits(ask(run, 1), clean);
     }
   });

@@ -11,17 +11,6 @@
 namespace rapt::attention {
 namespace {
 
-/// The forward pass of a trial with all statistics.
-template <typename T>
-Asked ask(Trial<T>& run, int threads) {
-  Asked asked(run.example);
-  const Statistics request = asked.request();
-  Outputs outputs = run.outputs();
-  outputs.statistics = &request;
-  forward(run.kernels, run.problem(), run.inputs(), outputs, threads);
-  return asked;
-}
-
 Example example_of(std::vector<std::pair<int, int>> lengths, int heads, int kv_heads, Visibility visibility) {
   Example e{.sequences = end_to_end(lengths),
             .heads = heads,
@@ -89,11 +78,7 @@ TEST(AttentionStatistics, EqualScoresHaveTheFirstKeyAndTheLargestEntropy) {
   std::fill(e.q.begin(), e.q.end(), 0.0);
   Trial<float> run(e);
   const Asked asked = ask(run, 2);
-  for (std::size_t row = 0; row < 3; ++row) {
-    EXPECT_EQ(asked.maximum_key[row], 0);
-    EXPECT_NEAR(asked.entropy[row], std::log(200), 1e-5);
-    for (int i = 0; i < top; ++i) EXPECT_EQ(asked.top_keys[row * top + static_cast<std::size_t>(i)], i);
-  }
+  expect_equal_weights(asked, 3, 200);
 }
 
 TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
@@ -110,12 +95,6 @@ TEST(AttentionStatistics, ThreadsDoNotChangeABit) {
     EXPECT_EQ(other.pooled, results[0].pooled);
     EXPECT_EQ(other.top_weights, results[0].top_weights);
   }
-}
-
-/// Fills the memory that kernels on this thread take theirs from with NaN.
-void poison_scratch() {
-  constexpr std::int64_t bytes = 1 << 23;
-  std::memset(thread_scratch(bytes), 0xff, bytes);
 }
 
 TEST(AttentionStatistics, WhatMemoryHeldBeforeDoesNotMatter) {
