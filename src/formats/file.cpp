@@ -133,8 +133,6 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   if (size > 0) {
     data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
     require(data != MAP_FAILED, "{}: cannot be mapped into memory: {}", shown(path), system_message(errno));
-    // One byte read would map 2 MB. A wish: it may fail.
-    (void)madvise(data, size, MADV_NOHUGEPAGE);
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
 }
