@@ -1,5 +1,5 @@
 /// Products of a few rows with a packed matrix, for decoding: such a product takes the time in which its matrix comes
-/// from memory, and this reads it faster than oneDNN does.
+/// from memory, and where that is fast, this reads it faster than oneDNN does.
 #pragma once
 
 #include <stdint.h>
