@@ -53,9 +53,10 @@ TextFrame frame_of(const Tokenizer& tokenizer) {
   const std::string text = some_text(tokenizer);
   const Ids inside = tokenizer.encode(text, {.special_tokens = false});
   const Ids whole = tokenizer.encode(text);
-  const auto found = std::ranges::search(whole, inside);
-  require(!found.empty(), "the tokenizer's special tokens are not at the ends of a text alone");
-  return {.before = {whole.begin(), found.begin()}, .after = {found.end(), whole.end()}};
+  const auto found = std::search(whole.begin(), whole.end(), inside.begin(), inside.end());
+  require(!inside.empty() && found != whole.end(),
+          "the tokenizer's special tokens are not at the ends of a text alone");
+  return {.before = {whole.begin(), found}, .after = {found + std::ssize(inside), whole.end()}};
 }
 
 std::optional<std::int32_t> find_piece(const Tokenizer& tokenizer, std::initializer_list<std::string_view> names) {
