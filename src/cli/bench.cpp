@@ -22,7 +22,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct BenchCommand {
   int threads = 0;
   bool json = false;
   std::vector<std::string> recipes{"base", "small"};
@@ -36,7 +36,7 @@ DType dtype_of(Precision precision) {
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
-void bench_gemm(const Options& options) {
+void bench_gemm(const BenchCommand& options) {
   const Context ctx({.threads = options.threads});
   const double bandwidth = kernels::memory_bandwidth(ctx) / 1e9;
   bench::report(
@@ -63,7 +63,7 @@ void bench_gemm(const Options& options) {
   }
 }
 
-Batch random_batch(const ModelConfig& config, const Options& options) {
+Batch random_batch(const ModelConfig& config, const BenchCommand& options) {
   RandomSequence random(1);
   const auto tokens = [&] {
     std::vector<std::int32_t> ids(static_cast<std::size_t>(options.sequences * options.length));
@@ -95,7 +95,7 @@ ModelConfig config_of(const training::Recipe& recipe, std::int64_t vocab) {
 }
 
 /// Times whole training steps (forward, backward, update) on one batch of random tokens.
-void bench_train(const Options& options) {
+void bench_train(const BenchCommand& options) {
   for (const std::string& name : options.recipes) {
     const training::Recipe& recipe = training::find_recipe(name);
     for (const Precision precision : {Precision::bf16, Precision::f32}) {
@@ -148,7 +148,7 @@ void bench_train(const Options& options) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchCommand>();
   CLI::App* command = app.add_subcommand("bench", "measure this machine and rapt on it");
   command->require_subcommand(1);
   const auto add_common = [&](CLI::App* what) {

@@ -18,7 +18,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct BenchModelCommand {
   std::string model;
   cli::ComputeOptions compute{.precision = Precision::bf16};
   std::int32_t prompt = 512;
@@ -63,7 +63,7 @@ double matrix_bytes(const Context& ctx, const Transformer& model) {
 
 class ModelBench {
  public:
-  ModelBench(const Options& options)
+  ModelBench(const BenchModelCommand& options)
       : options_(options),
         ctx_({.threads = options.compute.threads,
               .compute = options.compute.precision == Precision::bf16 ? DType::bf16 : DType::f32}) {}
@@ -190,7 +190,7 @@ class ModelBench {
                               peak / 1e6, peak / needed, needed / 1e6));
   }
 
-  const Options& options_;
+  const BenchModelCommand& options_;
   Context ctx_;
   std::unique_ptr<Transformer> model_;
   double gemm_ceiling_ = 0;
@@ -199,7 +199,7 @@ class ModelBench {
 }  // namespace
 
 void add_bench_model(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchModelCommand>();
   CLI::App* command = bench.add_subcommand("model", "one model: its start, prompts, decoding (or encoding), memory");
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--prompt-tokens", options->prompt, "of the prompt, random")

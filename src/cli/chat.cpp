@@ -23,7 +23,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct ChatCommand {
   std::string model;
   std::string system;
   std::int32_t context = 0;
@@ -36,7 +36,7 @@ struct Options {
 /// What tokens are drawn from where neither the command nor the model says anything.
 constexpr SamplingChoices usual_sampling{.temperature = 0.7, .top_p = 0.95};
 
-constexpr std::string_view help =
+constexpr std::string_view kChatHelp =
     "/system TEXT  give the model instructions; without TEXT, none\n"
     "/undo         take back the last message and its answer\n"
     "/clear        begin a new conversation\n"
@@ -80,7 +80,7 @@ class Lines {
 
 class Chat {
  public:
-  explicit Chat(const Options& options)
+  explicit Chat(const ChatCommand& options)
       : options_(options),
         terminal_(isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0),
         stats_(options.verbose),
@@ -137,7 +137,7 @@ class Chat {
     const std::string argument = begin == std::string::npos ? "" : line.substr(begin);
     if (command == "/quit" || command == "/exit") return false;
     if (command == "/help") {
-      fmt::print(stderr, "{}", help);
+      fmt::print(stderr, "{}", kChatHelp);
     } else if (command == "/clear") {
       conversation_.clear();
       note("a new conversation");
@@ -202,7 +202,7 @@ class Chat {
     note("{} messages are in {}", messages.size(), file);
   }
 
-  Options options_;
+  ChatCommand options_;
   bool terminal_;
   bool stats_;
   decoding::LanguageModel model_;
@@ -212,7 +212,7 @@ class Chat {
 }  // namespace
 
 void add_chat(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ChatCommand>();
   CLI::App* command = app.add_subcommand("chat", "talk with a language model");
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--system", options->system, "instructions that the model gets first")->type_name("TEXT");

@@ -31,7 +31,7 @@ namespace {
 
 enum class Format { jsonl, npy };
 
-struct Options {
+struct EmbedCommand {
   std::string model;
   std::string input = "-";
   std::string output;
@@ -157,7 +157,7 @@ void write_similarity(embedding::SentenceEncoder& encoder, cli::Input& input, co
   }
 }
 
-void embed_sentences(const Options& options, cli::Input& input, const Write& write) {
+void embed_sentences(const EmbedCommand& options, cli::Input& input, const Write& write) {
   EmbedderOptions embedder = options.embedder;
   embedder.threads = options.compute.threads;
   embedder.precision = options.compute.precision;
@@ -168,7 +168,7 @@ void embed_sentences(const Options& options, cli::Input& input, const Write& wri
   return options.format == Format::npy ? write_npy(encoder, input, write) : write_jsonl(encoder, input, write);
 }
 
-void embed_words(const Options& options, cli::Input& input, const Write& write) {
+void embed_words(const EmbedCommand& options, cli::Input& input, const Write& write) {
   const cli::EmbedWordsOptions words{.model = options.model,
                                      .layer = options.layer,
                                      .npy = options.format == Format::npy,
@@ -178,7 +178,7 @@ void embed_words(const Options& options, cli::Input& input, const Write& write) 
   cli::embed_words(words, input, write);
 }
 
-void run(const Options& options) {
+void run(const EmbedCommand& options) {
   const bool binary = options.format == Format::npy && !options.similarity;
   require(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
           "--format npy is not for a terminal; name a file with --output, or redirect standard output");
@@ -196,7 +196,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_embed(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EmbedCommand>();
   CLI::App* command = app.add_subcommand("embed", "turn lines of text, or their words, into vectors");
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")

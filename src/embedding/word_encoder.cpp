@@ -13,7 +13,7 @@
 namespace rapt::embedding {
 namespace {
 
-constexpr std::size_t kBatchTokens = 2048;
+constexpr std::size_t kBatchTokensOfWords = 2048;
 
 std::vector<int> check_layers(std::vector<int> layers, int last, const std::string& path) {
   if (layers.empty()) {
@@ -135,7 +135,7 @@ std::vector<WordVectors> WordEncoder::embed(std::span<const std::string> texts) 
     std::size_t tokens = 0;
     do {
       tokens += readings[end++].ids.size();
-    } while (end < readings.size() && tokens + readings[end].ids.size() <= kBatchTokens);
+    } while (end < readings.size() && tokens + readings[end].ids.size() <= kBatchTokensOfWords);
     run(std::span(readings).subspan(begin, end - begin));
   }
   std::vector<WordVectors> results;

@@ -25,10 +25,6 @@ constexpr std::string_view manifest_format = "rapt checkpoint";
 constexpr std::int64_t manifest_version = 1;
 constexpr std::size_t max_manifest_bytes = std::size_t{1} << 24;
 
-std::string shown(const fs::path& path) {
-  return printable(path.native(), 400);
-}
-
 /// The path without links, dots and a slash at the end, so that siblings can be named after it.
 fs::path resolved(const fs::path& path) {
   std::error_code error;
@@ -176,7 +172,7 @@ void remove_leftovers(const fs::path& destination) {
   if (is_there(sibling(destination, "old"))) retire(sibling(destination, "old"), destination);
 }
 
-void require_replaceable(const fs::path& destination) {
+void require_replaceable_directory(const fs::path& destination) {
   if (!is_there(destination)) return;
   std::error_code error;
   require(fs::is_directory(destination, error), "{}: is not a directory; choose another name", shown(destination));
@@ -220,7 +216,7 @@ DirectoryWriter::DirectoryWriter(const fs::path& destination, FileOperations& op
   create_parents(destination_);
   recover(destination_);
   remove_leftovers(destination_);
-  require_replaceable(destination_);
+  require_replaceable_directory(destination_);
   create_temporary();
 }
 

@@ -20,10 +20,6 @@ namespace {
 
 constexpr std::size_t buffer_bytes = std::size_t{1} << 18;
 
-std::string shown(const std::filesystem::path& path) {
-  return printable(path.native(), 400);
-}
-
 std::string_view kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISFIFO(mode)) return "a pipe";
@@ -82,7 +78,7 @@ class TemporaryName {
   bool renamed_ = false;
 };
 
-void require_replaceable(const std::filesystem::path& path) {
+void require_replaceable_file(const std::filesystem::path& path) {
   require(path.has_filename(), "{}: expected the name of a file to write", shown(path));
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return;
@@ -241,7 +237,7 @@ void sync_directory(const std::filesystem::path& directory, FileOperations& oper
 }
 
 void write_file_durably(const std::filesystem::path& path, const FileContents& contents, FileOperations& operations) {
-  require_replaceable(path);
+  require_replaceable_file(path);
   TemporaryName temporary(path);
   OutputFile file(temporary.path(), operations, path);
   contents(file);
@@ -258,7 +254,7 @@ void write_file_durably(const std::filesystem::path& path, std::string_view text
 }
 
 void require_writable(const std::filesystem::path& path) {
-  require_replaceable(path);
+  require_replaceable_file(path);
   const TemporaryName temporary(path);
   const OutputFile file(temporary.path(), FileOperations::system(), path);
 }

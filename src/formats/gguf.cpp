@@ -503,7 +503,7 @@ Tensor Gguf::load(std::string_view name) const {
 
 Gguf read_gguf(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
-  const std::string name = printable(file.native(), 400);
+  const std::string name = shown(file);
   return Reader(mapped->bytes(), name).read(mapped, true);
 }
 

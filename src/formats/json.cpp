@@ -215,7 +215,7 @@ Json parse_json(std::string_view text, const std::string& file, const JsonLimits
 }
 
 Json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
-  return parse_json(read_file(file, limits.bytes), printable(file.native(), 400), limits);
+  return parse_json(read_file(file, limits.bytes), shown(file), limits);
 }
 
 std::string json_text(const OrderedJson& value) {
@@ -262,7 +262,7 @@ JsonObject JsonObject::parse(std::string_view text, const std::string& file, con
 }
 
 JsonObject JsonObject::read(const std::filesystem::path& file, const JsonLimits& limits) {
-  return of(read_json(file, limits), printable(file.native(), 400));
+  return of(read_json(file, limits), shown(file));
 }
 
 std::optional<JsonObject> JsonObject::child(const Json& value, const std::string& path) const {

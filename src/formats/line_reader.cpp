@@ -29,7 +29,7 @@ void LineReader::Close::operator()(gzFile_s* file) const {
 }
 
 LineReader::LineReader(const std::filesystem::path& path, const LineReaderOptions& options)
-    : name_(path == "-" ? "standard input" : printable(path.native(), 400)), options_(options), buffer_(buffer_bytes) {
+    : name_(path == "-" ? "standard input" : shown(path)), options_(options), buffer_(buffer_bytes) {
   FileDescriptor input = open_lines(path);
   file_.reset(gzdopen(input.get(), "rb"));
   require(file_ != nullptr, "{}: cannot be read: out of memory", name_);

@@ -56,4 +56,8 @@ std::string printable(std::string_view text, std::size_t limit) {
   return result;
 }
 
+std::string shown(const std::filesystem::path& path) {
+  return printable(path.native(), 400);
+}
+
 }  // namespace rapt

@@ -339,13 +339,13 @@ Safetensors read_safetensors(std::shared_ptr<const void> keep, std::span<const s
 
 Safetensors read_safetensors(const std::filesystem::path& file, const SafetensorsOptions& options) {
   const auto mapped = MappedFile::open(file);
-  Safetensors result = read_safetensors(mapped, mapped->bytes(), printable(file.native(), 400));
-  if (options.check_finite) require_finite(result, printable(file.native(), 400));
+  Safetensors result = read_safetensors(mapped, mapped->bytes(), shown(file));
+  if (options.check_finite) require_finite(result, shown(file));
   return result;
 }
 
 Safetensors read_sharded_safetensors(const std::filesystem::path& index, const SafetensorsOptions& options) {
-  const std::string name = printable(index.native(), 400);
+  const std::string name = shown(index);
   const std::filesystem::path directory = index.has_parent_path() ? index.parent_path() : ".";
   const std::map<std::string, std::string> weight_map = read_weight_map(index);
   std::set<std::string> shards;
@@ -378,7 +378,7 @@ Safetensors read_safetensors_directory(const std::filesystem::path& directory, c
   std::error_code ignored;
   if (std::filesystem::exists(single, ignored)) return read_safetensors(single, options);
   require(std::filesystem::exists(index, ignored),
-          "{}: holds neither model.safetensors nor model.safetensors.index.json{}", printable(directory.native(), 400),
+          "{}: holds neither model.safetensors nor model.safetensors.index.json{}", shown(directory),
           advice_about_weights(directory));
   return read_sharded_safetensors(index, options);
 }

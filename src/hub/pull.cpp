@@ -32,7 +32,7 @@ class WorkPlace {
     path_ = destination.parent_path() / fmt::format("{}{}", prefix, getpid());
     std::error_code error;
     fs::create_directory(path_, error);
-    require(!error, "{}: cannot be created: {}", printable(path_.native(), 400), error.message());
+    require(!error, "{}: cannot be created: {}", shown(path_), error.message());
   }
   WorkPlace(const WorkPlace&) = delete;
   WorkPlace& operator=(const WorkPlace&) = delete;
@@ -91,7 +91,7 @@ void require_room(const CatalogModel& model, const fs::path& directory) {
   const fs::space_info space = fs::space(directory, error);
   const std::uint64_t needed = model.bytes + model.unpacked_bytes();
   require(error || space.available >= needed, "{}: {} needs {} MB there for a while, and {} MB are free",
-          printable(directory.native(), 400), model.name, needed / 1'000'000, space.available / 1'000'000);
+          shown(directory), model.name, needed / 1'000'000, space.available / 1'000'000);
 }
 
 void put_in_place(const fs::path& from, const fs::path& to) {
@@ -99,7 +99,7 @@ void put_in_place(const fs::path& from, const fs::path& to) {
   bool done = operations.rename(from.c_str(), to.c_str()) == 0;
   if (!done && (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR))
     done = operations.exchange(from.c_str(), to.c_str()) == 0;
-  require(done, "{}: cannot be put in place: {}", printable(to.native(), 400), system_message(errno));
+  require(done, "{}: cannot be put in place: {}", shown(to), system_message(errno));
   sync_directory(to.parent_path());
 }
 

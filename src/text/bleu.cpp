@@ -15,7 +15,7 @@ namespace rapt {
 namespace {
 
 /// What BLEU needs to know of a corpus; statistics of segments add up.
-struct Statistics {
+struct BleuStatistics {
   std::array<std::int64_t, kBleuOrder> matched{};
   std::array<std::int64_t, kBleuOrder> total{};
   std::int64_t hypothesis_length = 0;
@@ -53,7 +53,7 @@ std::int64_t closest_length(std::int64_t hypothesis, std::span<const Symbols> re
 }
 
 /// Adds a segment; sequences: the hypothesis, then its references.
-void add_segment(std::span<const Symbols> sequences, Statistics& statistics) {
+void add_segment(std::span<const Symbols> sequences, BleuStatistics& statistics) {
   const auto length = static_cast<std::int64_t>(sequences.front().size());
   statistics.hypothesis_length += length;
   statistics.reference_length += closest_length(length, sequences.subspan(1));
@@ -64,7 +64,7 @@ void add_segment(std::span<const Symbols> sequences, Statistics& statistics) {
   });
 }
 
-double brevity_penalty(const Statistics& statistics) {
+double brevity_penalty(const BleuStatistics& statistics) {
   if (statistics.hypothesis_length >= statistics.reference_length) return 1;
   if (statistics.hypothesis_length == 0) return 0;
   return std::exp(1 -
@@ -74,7 +74,7 @@ double brevity_penalty(const Statistics& statistics) {
 /// Precisions in percent. An order without a match counts as half a match, the next such order as a quarter, and so on:
 /// method 3 of Chen and Cherry, "A Systematic Comparison of Smoothing Techniques for Sentence-Level BLEU", WMT 2014.
 /// Without any match, and for orders longer than every hypothesis, the precision is 0.
-std::array<double, kBleuOrder> smoothed_precisions(const Statistics& statistics) {
+std::array<double, kBleuOrder> smoothed_precisions(const BleuStatistics& statistics) {
   std::array<double, kBleuOrder> precisions{};
   if (statistics.matched.front() == 0) return precisions;
   double smoothing = 1;
@@ -112,7 +112,7 @@ std::string BleuScore::to_string() const {
 BleuScore corpus_bleu(std::span<const std::string> hypotheses, std::span<const std::vector<std::string>> references,
                       BleuOptions options) {
   require_scorable(hypotheses, references);
-  Statistics statistics;
+  BleuStatistics statistics;
   for (std::size_t segment = 0; segment < hypotheses.size(); ++segment) {
     WordNumbers words(options);
     std::vector<Symbols> sequences{words.number(hypotheses[segment])};

@@ -68,7 +68,7 @@ std::optional<ChatTemplate> ChatTemplate::read(const std::filesystem::path& dire
   const JsonObject map = read_json_if_there(directory / "special_tokens_map.json");
   const std::filesystem::path file = directory / "chat_template.jinja";
   std::optional<std::string> source;
-  std::string name = printable(file.native(), 400);
+  std::string name = shown(file);
   if (std::filesystem::exists(file)) {
     source = read_file(file, kMaxSourceBytes);
   } else {

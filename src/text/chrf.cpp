@@ -24,10 +24,10 @@ struct Counts {
 };
 
 /// Counts by order: those of characters, then those of words.
-using Statistics = std::vector<Counts>;
+using ChrfStatistics = std::vector<Counts>;
 
 /// F-score in percent of the precision and the recall, each averaged over the orders that both sides have.
-double f_score(const Statistics& statistics, int beta) {
+double f_score(const ChrfStatistics& statistics, int beta) {
   double precision = 0, recall = 0;
   int orders = 0;
   for (const Counts& counts : statistics) {
@@ -94,7 +94,7 @@ std::vector<Symbols> character_symbols(std::span<const std::string> texts) {
 
 /// Counts the n-grams of sequences = the hypothesis, then its references, into statistics[reference][first + order -
 /// 1].
-void count(std::span<const Symbols> sequences, int max_order, std::size_t first, std::span<Statistics> statistics) {
+void count(std::span<const Symbols> sequences, int max_order, std::size_t first, std::span<ChrfStatistics> statistics) {
   for_each_ngram(sequences, max_order, [&](int order, std::span<const std::int64_t> counts) {
     for (std::size_t r = 0; r < statistics.size(); ++r) {
       Counts& sum = statistics[r][first + static_cast<std::size_t>(order) - 1];
@@ -107,18 +107,18 @@ void count(std::span<const Symbols> sequences, int max_order, std::size_t first,
 
 /// Statistics of a segment against the reference that gives it the best score; texts: the hypothesis, then its
 /// references.
-Statistics segment_statistics(std::span<const std::string> texts, const ChrfOptions& options) {
+ChrfStatistics segment_statistics(std::span<const std::string> texts, const ChrfOptions& options) {
   const auto characters = static_cast<std::size_t>(options.character_order);
   const std::size_t orders = characters + static_cast<std::size_t>(options.word_order);
-  std::vector<Statistics> statistics(texts.size() - 1, Statistics(orders));
+  std::vector<ChrfStatistics> statistics(texts.size() - 1, ChrfStatistics(orders));
   count(character_symbols(texts), options.character_order, 0, statistics);
   if (options.word_order > 0) count(word_symbols(texts), options.word_order, characters, statistics);
-  for (Statistics& against_reference : statistics) {
+  for (ChrfStatistics& against_reference : statistics) {
     for (Counts& counts : against_reference) {
       if (counts.reference == 0) counts.hypothesis = 0;
     }
   }
-  return *std::ranges::max_element(statistics, {}, [&](const Statistics& s) { return f_score(s, options.beta); });
+  return *std::ranges::max_element(statistics, {}, [&](const ChrfStatistics& s) { return f_score(s, options.beta); });
 }
 
 }  // namespace
@@ -133,13 +133,13 @@ ChrfScore corpus_chrf(std::span<const std::string> hypotheses, std::span<const s
           "chrF cannot have character order {}, word order {} and beta {}; they are at least 1, 0 and 1",
           options.character_order, options.word_order, options.beta);
   require_scorable(hypotheses, references);
-  Statistics total(static_cast<std::size_t>(options.character_order + options.word_order));
+  ChrfStatistics total(static_cast<std::size_t>(options.character_order + options.word_order));
   for (std::size_t segment = 0; segment < hypotheses.size(); ++segment) {
     std::vector<std::string> texts{hypotheses[segment]};
     for (const std::vector<std::string>& reference : references) texts.push_back(reference[segment]);
     if (options.lowercase)
       std::ranges::transform(texts, texts.begin(), [](const auto& text) { return to_lower(text); });
-    const Statistics statistics = segment_statistics(texts, options);
+    const ChrfStatistics statistics = segment_statistics(texts, options);
     for (std::size_t n = 0; n < total.size(); ++n) {
       total[n].hypothesis += statistics[n].hypothesis;
       total[n].reference += statistics[n].reference;

@@ -28,10 +28,10 @@ constexpr std::size_t kMaxIdsPerPiece = 4;  // a vocabulary with more gaps than 
 constexpr double kMaxLength = 1 << 24;      // transformers writes 1e30 where there is no limit
 constexpr std::string_view kClasses[] = {"MarianTokenizer"};
 
-using Ids = std::unordered_map<std::string, std::int32_t>;
+using IdOfPiece = std::unordered_map<std::string, std::int32_t>;
 
-Ids ids_of(const std::vector<std::string>& pieces, const std::string& file) {
-  Ids ids;
+IdOfPiece ids_of(const std::vector<std::string>& pieces, const std::string& file) {
+  IdOfPiece ids;
   for (std::size_t id = 0; id < pieces.size(); ++id) {
     const bool added = pieces[id].empty() || ids.emplace(pieces[id], static_cast<std::int32_t>(id)).second;
     require(added, "{}: the piece \"{}\" has two ids, {} and {}", file, printable(pieces[id]), ids[pieces[id]], id);
@@ -39,7 +39,7 @@ Ids ids_of(const std::vector<std::string>& pieces, const std::string& file) {
   return ids;
 }
 
-std::int32_t special_id(const Ids& ids, const std::string& name, const std::string& file) {
+std::int32_t special_id(const IdOfPiece& ids, const std::string& name, const std::string& file) {
   const auto found = ids.find(name);
   require(found != ids.end(), "{} has no id for the special token \"{}\"", file, printable(name));
   return found->second;
@@ -187,7 +187,7 @@ struct MarianTokenizer::Common {
 struct MarianTokenizer::Language {
   std::shared_ptr<const SentencePieceModel> spm;
   const std::vector<std::string>* pieces;  // of the files in Common
-  Ids ids;
+  IdOfPiece ids;
 };
 
 MarianTokenizer::MarianTokenizer(std::shared_ptr<const Common> common, std::shared_ptr<const Language> language)

@@ -31,7 +31,7 @@ constexpr std::string_view kSpecialKeys[] = {"bos_token", "eos_token", "unk_toke
 
 /// Keys of tokenizer_config.json that transformers passes over where there is a tokenizer.json, or that say the same,
 /// or that concern pairs, several texts, images and sound.
-constexpr std::string_view kIrrelevant =
+constexpr std::string_view kIrrelevantToPipeline =
     "add_bos_token add_eos_token added_tokens_file audio_token auto_map backend boi_token boa_token cache_dir "
     "chat_template device do_basic_tokenize do_split_on_punc eoa_token eoi_token errors extra_ids from_slow "
     "full_tokenizer_file image_token init_inputs is_local language language_codes legacy local_files_only max_len "
@@ -192,7 +192,7 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::read(const std::filesystem
   try {
     return of_files(std::move(files));
   } catch (const Error& error) {
-    fail("{}: {}", printable(directory.native(), 400), error.what());
+    fail("{}: {}", shown(directory), error.what());
   }
 }
 
@@ -210,7 +210,7 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::str
     require_same(config, "strip_accents", json.value("normalizer"), "BertNormalizer", "strip_accents");
     require_same(config, "tokenize_chinese_chars", json.value("normalizer"), "BertNormalizer", "handle_chinese_chars");
     json.require_all_read();
-    config.require_all_read(split_words(kIrrelevant));
+    config.require_all_read(split_words(kIrrelevantToPipeline));
   }
   tokenizer->files_ = std::move(files);
   return tokenizer;

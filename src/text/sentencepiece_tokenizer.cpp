@@ -22,7 +22,7 @@ constexpr const char* kModelNames[] = {"tokenizer.model", "spiece.model", "sente
 constexpr std::string_view kOtherFiles[] = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
 
 /// Keys of tokenizer_config.json that change nothing for single texts.
-constexpr std::string_view kIrrelevant =
+constexpr std::string_view kIrrelevantToPieces =
     "additional_special_tokens_with_lengths auto_map backend chat_template cls_token is_local legacy local_files_only "
     "max_length model_input_names model_max_length name_or_path padding_side processor_class sep_token "
     "special_tokens_map_file spaces_between_special_tokens tokenizer_file truncation_side use_default_system_prompt "
@@ -116,7 +116,7 @@ std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::
                                               "sp_model_kwargs"};
   require_empty(config, unsupported);
   if (!config.find_boolean("add_prefix_space").value_or(true)) config.refuse("add_prefix_space", "true");
-  config.require_all_read(split_words(kIrrelevant));
+  config.require_all_read(split_words(kIrrelevantToPieces));
   return tokenizer;
 }
 

@@ -7,10 +7,10 @@ namespace rapt {
 namespace {
 
 /// Where the tokenizer came from, how texts are padded and cut, and names of other files.
-constexpr std::string_view kIrrelevant[] = {"backend",           "is_local",         "local_files_only",
-                                            "model_input_names", "model_max_length", "name_or_path",
-                                            "padding_side",      "processor_class",  "special_tokens_map_file",
-                                            "tokenizer_file",    "truncation_side"};
+constexpr std::string_view kIrrelevantOfMarian[] = {"backend",           "is_local",         "local_files_only",
+                                                    "model_input_names", "model_max_length", "name_or_path",
+                                                    "padding_side",      "processor_class",  "special_tokens_map_file",
+                                                    "tokenizer_file",    "truncation_side"};
 
 constexpr std::string_view kUnsupported[] = {"additional_special_tokens", "bos_token",           "cls_token",
                                              "extra_special_tokens",      "mask_token",          "sep_token",
@@ -61,7 +61,7 @@ void require_understood(const JsonObject& config, std::span<const std::string_vi
     if (std::ranges::find(classes, *name) == classes.end()) config.refuse("tokenizer_class", classes.front());
   }
   require_empty(config, kUnsupported);
-  config.require_all_read(kIrrelevant);
+  config.require_all_read(kIrrelevantOfMarian);
 }
 
 }  // namespace rapt

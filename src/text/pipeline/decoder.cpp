@@ -182,7 +182,7 @@ StepFactory factory(Arguments... arguments) {
   return [=] { return std::make_unique<Made>(arguments...); };
 }
 
-StepKind read_strip(const JsonObject& object) {
+StepKind read_strip_step(const JsonObject& object) {
   constexpr IntegerRange range{.min = 0, .max = 1 << 20};
   StripRule rule{.content = object.text("content"),
                  .start = static_cast<std::size_t>(object.integer("start", range)),
@@ -196,7 +196,7 @@ StepKind read_strip(const JsonObject& object) {
   return {factory<PieceByPiece>(strip), StepKind::Effect::strips, rule};
 }
 
-StepKind read_replace(const JsonObject& object) {
+StepKind read_replace_step(const JsonObject& object) {
   const auto replace = [pattern = read_pattern(object), content = object.text("content")](std::string piece) {
     std::string result;
     for (const Part& part : pattern(piece)) result += part.match ? std::string_view(content) : part.of(piece);
@@ -247,9 +247,9 @@ void read_steps(const JsonObject& object, std::vector<StepKind>& steps) {
   } else if (type == "ByteFallback") {
     steps.push_back({factory<ByteFallback>()});
   } else if (type == "Strip") {
-    steps.push_back(read_strip(object));
+    steps.push_back(read_strip_step(object));
   } else if (type == "Replace") {
-    steps.push_back(read_replace(object));
+    steps.push_back(read_replace_step(object));
   } else if (type == "Metaspace") {
     steps.push_back(read_metaspace_decoder(object));
   } else if (type == "WordPiece") {

@@ -105,7 +105,7 @@ void put_spaces_around_ideographs(char32_t c, std::string& result) {
 }
 
 /// BERT's basic tokenisation, up to where words are cut (Devlin et al. 2019).
-Normalizer read_bert(const JsonObject& object) {
+Normalizer read_bert_normalizer(const JsonObject& object) {
   const bool clean = object.boolean("clean_text");
   const bool ideographs = object.boolean("handle_chinese_chars");
   const bool lower = object.boolean("lowercase");
@@ -150,7 +150,7 @@ Normalizer read_prepend(const JsonObject& object) {
   };
 }
 
-Normalizer read_sequence(const JsonObject& object) {
+Normalizer read_normalizers(const JsonObject& object) {
   std::vector<Normalizer> steps;
   for (const JsonObject& step : object.objects("normalizers")) steps.push_back(read_normalizer(step));
   return [steps](NormalizedText& normalized) {
@@ -162,7 +162,7 @@ Normalizer read_sequence(const JsonObject& object) {
 
 Normalizer read_normalizer(const JsonObject& object) {
   const std::string type = object.text("type");
-  if (type == "Sequence") return read_sequence(object);
+  if (type == "Sequence") return read_normalizers(object);
   if (type == "NFC") return of_form(NormalizationForm::nfc);
   if (type == "NFD") return of_form(NormalizationForm::nfd);
   if (type == "NFKC") return of_form(NormalizationForm::nfkc);
@@ -171,7 +171,7 @@ Normalizer read_normalizer(const JsonObject& object) {
   if (type == "StripAccents") return [](NormalizedText& normalized) { remove_characters(normalized, is_mark); };
   if (type == "Strip") return read_strip(object);
   if (type == "Nmt") return normalize_nmt;
-  if (type == "BertNormalizer") return read_bert(object);
+  if (type == "BertNormalizer") return read_bert_normalizer(object);
   if (type == "Replace") return read_replace(object);
   if (type == "Prepend") return read_prepend(object);
   if (type == "Precompiled") return read_precompiled(object);

@@ -55,7 +55,7 @@ Surroundings read_template(const JsonObject& object) {
   return result;
 }
 
-Surroundings read_sequence(const JsonObject& object) {
+Surroundings read_post_processors(const JsonObject& object) {
   Surroundings result;
   for (const JsonObject& step : object.objects("processors")) {
     const Surroundings outer = read_post_processor(step);
@@ -72,7 +72,7 @@ Surroundings read_sequence(const JsonObject& object) {
 Surroundings read_post_processor(const JsonObject& object) {
   const std::string type = object.text("type");
   for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) object.value(key);  // of places in the text
-  if (type == "Sequence") return read_sequence(object);
+  if (type == "Sequence") return read_post_processors(object);
   if (type == "TemplateProcessing") return read_template(object);
   if (type == "ByteLevel") return {};
   if (type == "BertProcessing" || type == "RobertaProcessing") {

@@ -152,7 +152,7 @@ bool is_bert_punctuation(char32_t c) {
   return is_punctuation(c) || (c < 0x80 && is_symbol(c));
 }
 
-PreTokenizer read_bert(const JsonObject&) {
+PreTokenizer read_bert_pre_tokenizer(const JsonObject&) {
   const PreTokenizer spaces = splitter(character_pattern(is_white_space), Behavior::removed);
   const PreTokenizer punctuation = splitter(character_pattern(is_bert_punctuation), Behavior::isolated);
   return [=](std::vector<PreToken>& words) {
@@ -196,7 +196,7 @@ PreTokenizer read_delimiter(const JsonObject& object) {
   return splitter(literal_pattern(delimiter), Behavior::removed);
 }
 
-PreTokenizer read_sequence(const JsonObject& object) {
+PreTokenizer read_pre_tokenizers(const JsonObject& object) {
   std::vector<PreTokenizer> steps;
   for (const JsonObject& step : object.objects("pretokenizers")) steps.push_back(read_pre_tokenizer(step));
   return [steps](std::vector<PreToken>& words) {
@@ -208,11 +208,11 @@ PreTokenizer read_sequence(const JsonObject& object) {
 
 PreTokenizer read_pre_tokenizer(const JsonObject& object) {
   const std::string type = object.text("type");
-  if (type == "Sequence") return read_sequence(object);
+  if (type == "Sequence") return read_pre_tokenizers(object);
   if (type == "ByteLevel") return read_byte_level(object);
   if (type == "Metaspace") return read_metaspace_splitter(object);
   if (type == "Split") return read_split(object);
-  if (type == "BertPreTokenizer") return read_bert(object);
+  if (type == "BertPreTokenizer") return read_bert_pre_tokenizer(object);
   if (type == "Whitespace") return whitespace();
   if (type == "WhitespaceSplit") return splitter(character_pattern(is_white_space), Behavior::removed);
   if (type == "Punctuation")

@@ -15,8 +15,8 @@ namespace {
 
 using Kind = Expression::Kind;
 
-constexpr int kMaxDepth = 200;   // of expressions
-constexpr int kMaxLevels = 400;  // of the parser's own functions, statements included
+constexpr int kMaxExpressionDepth = 200;  // of expressions
+constexpr int kMaxLevels = 400;           // of the parser's own functions, statements included
 
 class Parser {
  public:
@@ -249,7 +249,8 @@ class Parser {
   /// Puts an expression into another one.
   void put(Expression& into, std::vector<ExpressionPtr>& place, ExpressionPtr part) const {
     if (part != nullptr) into.depth = std::max(into.depth, part->depth + 1);
-    require(into.depth <= kMaxDepth, "line {}: an expression is nested deeper than {} levels", into.line, kMaxDepth);
+    require(into.depth <= kMaxExpressionDepth, "line {}: an expression is nested deeper than {} levels", into.line,
+            kMaxExpressionDepth);
     place.push_back(std::move(part));
   }
 

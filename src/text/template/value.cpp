@@ -44,7 +44,7 @@ void append_quoted(const std::string& text, std::string& result) {
   result += quote;
 }
 
-constexpr std::uint32_t kMaxDepth = 100;        // of lists and dicts within each other
+constexpr std::uint32_t kMaxValueDepth = 100;   // of lists and dicts within each other
 constexpr std::uint32_t kMaxWeight = 1u << 20;  // of a value
 constexpr std::size_t kWeightBytes = 64;        // of text that weigh as much as a value
 
@@ -171,7 +171,7 @@ void Value::hold(const Value& part) {
   require(!part.is<std::shared_ptr<Namespace>>() && !part.is<Loop>(), "{} cannot be put into a list or dict",
           part.kind());
   depth_ = std::max(depth_, part.depth_ + 1);
-  require(depth_ <= kMaxDepth, "a value is nested deeper than {} levels", kMaxDepth);
+  require(depth_ <= kMaxValueDepth, "a value is nested deeper than {} levels", kMaxValueDepth);
   weight_ += part.weight_;
   require(weight_ <= kMaxWeight, "a value holds more than {} others", kMaxWeight);
 }
