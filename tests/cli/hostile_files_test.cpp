@@ -162,6 +162,14 @@ TEST_F(HostileFiles, T3_PromptsOfAnyBytes) {
   EXPECT_EQ(odd.messages.find("UTF-8"), std::string::npos) << odd.messages;
 }
 
+TEST_F(HostileFiles, T4_PromptsFarBeyondTheModelAreRefusedAtOnce) {
+  put(scratch_ / "prompt", std::string(1'000'000, '^'));
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt-file " + (scratch_ / "prompt").string()),
+                          "the prompt has 1000000 tokens, more than 16 times the 400 that the model was made for"));
+  EXPECT_TRUE(failed_with(rapt("generate", "--input " + (scratch_ / "prompt").string()), "1000000 tokens"));
+  EXPECT_TRUE(failed_with(rapt("chat", "", std::string(1'000'000, '^') + "\n"), "the context has room for 400"));
+}
+
 // The likeliest text of this model goes round in a circle, a character over four tokens in it.
 TEST_F(HostileFiles, T5_TextsThatEndWithinACharacterAreWrittenAsText) {
   const std::string cycle = "a\U0001F9A9b";
