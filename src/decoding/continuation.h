@@ -31,7 +31,8 @@ class Continuation {
   std::string_view behind_prompt(std::string_view text);
 
   std::unique_ptr<TextStream> stream_;
-  std::size_t prompt_left_;  // bytes
+  std::string prompt_;
+  std::size_t seen_ = 0;  // bytes of the prompt that have come
   StopStrings stop_;
 };
 

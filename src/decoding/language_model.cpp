@@ -11,6 +11,10 @@
 namespace rapt::decoding {
 namespace {
 
+/// Tokens of a prompt in positions of the model, where every token sees all before it: reading takes time quadratic in
+/// the prompt, and far beyond its positions a model writes nothing of use.
+constexpr std::int64_t kMostTimesPositions = 16;
+
 void check_options(const GenerateOptions& options) {
   require(options.max_tokens >= 1, "max_tokens: expected at least 1, found {}", options.max_tokens);
   check_range("samples", options.samples, 1, 65536);
@@ -123,6 +127,10 @@ std::vector<std::int32_t> LanguageModel::first_tokens(const std::string& prompt,
   std::vector<std::int32_t> tokens = tokenizer_->encode(prompt + options.prefix);
   if (tokens.empty() && model_->config().bos >= 0) tokens.push_back(model_->config().bos);
   require(!tokens.empty(), "the prompt is empty; this model needs a first token to go on from");
+  const ModelConfig& config = model_->config();
+  require(!config.decoder_attention.empty() || std::ssize(tokens) <= kMostTimesPositions * config.max_positions,
+          "the prompt has {} tokens, more than {} times the {} that the model was made for; shorten it", tokens.size(),
+          kMostTimesPositions, config.max_positions);
   return tokens;
 }
 

@@ -103,11 +103,11 @@ WordEncoder::Reading WordEncoder::read(const std::string& text) const {
     const std::int64_t limit = model_->config().max_positions;
     if (cut(reading.ids, limit, closing_tokens_) > 0) read = static_cast<std::size_t>(limit - closing_tokens_);
   }
-  for (const TextSpan& place : find_words(text)) {
-    std::vector<std::int32_t> tokens;
-    for (std::size_t i = 0; i < spans.size(); ++i) {
-      if (spans[i].overlaps(place)) tokens.push_back(static_cast<std::int32_t>(i));
-    }
+  const std::vector<TextSpan> words = find_words(text);
+  std::vector<std::vector<std::int32_t>> of_words = tokens_of_words(words, spans);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const TextSpan place = words[i];
+    std::vector<std::int32_t>& tokens = of_words[i];
     if (tokens.empty()) continue;
     if (static_cast<std::size_t>(tokens.back()) >= read) {
       ++reading.result.words_left_out;

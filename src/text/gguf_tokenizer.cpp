@@ -7,7 +7,9 @@
 
 #include "core/error.h"
 #include "formats/gguf_model.h"
+#include "formats/printable.h"
 #include "text/tokenizer_files.h"
+#include "text/utf8.h"
 
 namespace rapt {
 namespace {
@@ -15,10 +17,19 @@ namespace {
 /// What tokenizer.ggml.token_type says of a token.
 enum TokenType : std::int64_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
+void require_texts(const Gguf& file, std::string_view key, const std::vector<std::string_view>& texts) {
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    require(first_invalid_utf8(texts[i]) == std::string_view::npos, "{}: key \"{}\": element {}, \"{}\", is not UTF-8",
+            file.file(), key, i, printable(texts[i]));
+  }
+}
+
 GgufVocabulary read_tokens(const Gguf& file) {
   std::optional<GgufVocabulary> vocabulary = read_vocabulary(file);
   require(vocabulary.has_value(), "{}: key \"tokenizer.ggml.tokens\" is missing; the file has no vocabulary",
           file.file());
+  require_texts(file, "tokenizer.ggml.tokens", vocabulary->tokens);
+  require_texts(file, "tokenizer.ggml.merges", vocabulary->merges);
   if (vocabulary->types.empty()) vocabulary->types.assign(vocabulary->tokens.size(), normal);
   return *std::move(vocabulary);
 }
@@ -206,11 +217,15 @@ std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
   if (!eos.empty()) config["eos_token"] = eos;
   const std::string pad = named_token(file, "tokenizer.ggml.padding_token_id", vocabulary);
   if (!pad.empty()) config["pad_token"] = pad;
-  if (file.contains("tokenizer.chat_template")) config["chat_template"] = file.text("tokenizer.chat_template");
-  auto tokenizer =
-      PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}, {"tokenizer_config.json", config.dump()}});
-  require(tokenizer != nullptr, "{}: no tokenizer could be made of its metadata", file.file());
-  return tokenizer;
+  if (file.contains("tokenizer.chat_template")) {
+    require_texts(file, "tokenizer.chat_template", {file.text("tokenizer.chat_template")});
+    config["chat_template"] = file.text("tokenizer.chat_template");
+  }
+  try {
+    return PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}, {"tokenizer_config.json", config.dump()}});
+  } catch (const Error& error) {
+    fail("{}: its vocabulary, read as {}", file.file(), error.what());
+  }
 }
 
 }  // namespace rapt

@@ -77,8 +77,8 @@ void require_sound_normalization(std::string_view serialized, const std::string&
     Fields rules(part->bytes, file);
     while (const auto rule = rules.next()) {
       if (rule->number != charsmap) continue;
-      require(is_sound_charsmap(rule->bytes), "{} is damaged: its rules of normalisation point outside of themselves",
-              file);
+      require(is_sound_charsmap(rule->bytes),
+              "{} is damaged: its rules of normalisation point outside of themselves, or write long texts", file);
     }
   }
 }

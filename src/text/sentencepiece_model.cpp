@@ -9,6 +9,8 @@
 #include "formats/foreign.h"
 #include "formats/printable.h"
 #include "text/sentencepiece_check.h"
+#include "text/unicode.h"
+#include "text/utf8.h"
 
 namespace rapt {
 namespace {
@@ -19,14 +21,23 @@ constexpr std::size_t kLongText = 8192;
 /// How much text is looked at together, by half overlapping, to find longer runs. What a model makes of a character
 /// depends on a few characters around it, far fewer than half a window.
 constexpr std::size_t kWindow = 2048;
+/// Of most windows so much tells that they hold something known.
+constexpr std::size_t kSample = 128;
 
 constexpr std::size_t kMessageBytes = 400;
 
-/// The last boundary between characters at or before `position`.
+/// The last place at or before `position` where a text can be cut without changing what rules of normalisation make of
+/// either side: between grapheme clusters, or between characters if there is a cluster far longer than any rule.
 std::size_t boundary(std::string_view text, std::size_t position) {
+  constexpr std::size_t longest_cluster = 64;
   if (position >= text.size()) return text.size();
-  while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
-  return position;
+  const std::size_t character = character_begin(text, position);
+  for (std::size_t place = character; place > 0 && character - place < longest_cluster;) {
+    const std::size_t previous = character_begin(text, place - 1);
+    if (breaks_cluster(utf8_step(text, previous).code_point, utf8_step(text, place).code_point)) return place;
+    place = previous;
+  }
+  return character;
 }
 
 /// Loads a model; what is wrong with it, or nothing. The library reports most problems, and throws on some.
@@ -81,7 +92,8 @@ std::string SentencePieceModel::shorten_unknown(std::string_view text) const {
     std::size_t end = begin;  // of the run of unknown windows that begins here
     for (std::size_t next = begin; next < text.size(); next = boundary(text, next + kWindow / 2)) {
       const std::size_t window_end = boundary(text, next + kWindow);
-      if (!is_unknown(text.substr(next, window_end - next))) break;
+      const std::string_view window = text.substr(next, window_end - next);
+      if (!is_unknown(window.substr(0, boundary(window, kSample))) || !is_unknown(window)) break;
       end = window_end;
     }
     if (end - begin > 2 * kWindow) {

@@ -198,6 +198,10 @@ unsigned classes_of(char32_t code_point) {
   return is_white_space(code_point) ? unsigned{kWhiteSpace} : 0u;
 }
 
+bool breaks_cluster(char32_t before, char32_t after) {
+  return utf8proc_grapheme_break(static_cast<utf8proc_int32_t>(before), static_cast<utf8proc_int32_t>(after));
+}
+
 std::vector<std::string_view> split_words(std::string_view text) {
   std::vector<std::string_view> words;
   std::size_t begin = 0;
@@ -216,8 +220,7 @@ std::vector<std::string_view> split_words(std::string_view text) {
 std::string_view strip_right(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0) {
-    std::size_t position = end - 1;
-    while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
+    const std::size_t position = character_begin(text, end - 1);
     if (!is_whitespace(utf8_step(text, position).code_point)) break;
     end = position;
   }

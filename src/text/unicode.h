@@ -20,6 +20,8 @@ bool is_mark(char32_t code_point);
 bool is_nonspacing_mark(char32_t code_point);
 /// Categories Cc, Cf and Co.
 bool is_control(char32_t code_point);
+/// Whether a grapheme cluster ends between two characters, as far as these tell (Unicode Standard Annex 29).
+bool breaks_cluster(char32_t before, char32_t after);
 /// What regular expressions call \w (Unicode Technical Standard 18, annex C).
 bool is_word_character(char32_t code_point);
 

@@ -23,6 +23,12 @@ struct Utf8Step {
 /// Substitution of Maximal Subparts"); this is also what Python, ICU and the web do.
 Utf8Step utf8_step(std::string_view text, std::size_t position);
 
+/// Where the character that holds byte `position` begins, in valid UTF-8.
+inline std::size_t character_begin(std::string_view text, std::size_t position) {
+  while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
+  return position;
+}
+
 /// Byte offset of the first invalid sequence; npos if the text is valid.
 std::size_t first_invalid_utf8(std::string_view text);
 

@@ -240,4 +240,21 @@ std::vector<TextSpan> token_spans(const Tokenizer& tokenizer, std::span<const st
   return spans;
 }
 
+std::vector<std::vector<std::int32_t>> tokens_of_words(std::span<const TextSpan> words,
+                                                       std::span<const TextSpan> spans) {
+  std::vector<std::int32_t> placed;  // tokens that stand for some of the text
+  for (std::size_t i = 0; i < spans.size(); ++i) {
+    if (!spans[i].empty()) placed.push_back(static_cast<std::int32_t>(i));
+  }
+  const auto span_of = [&](auto token) { return spans[static_cast<std::size_t>(*token)]; };
+  std::vector<std::vector<std::int32_t>> result(words.size());
+  auto first = placed.begin();
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    while (first != placed.end() && span_of(first).end <= words[i].begin) ++first;
+    for (auto token = first; token != placed.end() && span_of(token).begin < words[i].end; ++token)
+      result[i].push_back(*token);
+  }
+  return result;
+}
+
 }  // namespace rapt

@@ -17,7 +17,6 @@ struct TextSpan {
   std::size_t end = 0;
 
   bool empty() const { return begin == end; }
-  bool overlaps(const TextSpan& other) const { return begin < other.end && other.begin < end; }
   bool operator==(const TextSpan&) const = default;
 };
 
@@ -33,5 +32,9 @@ std::vector<TextSpan> find_words(std::string_view text);
 /// where nothing else differs, the result is exact. Tokens for what is unknown stand for any letters: there, and where
 /// letters differ, the two are aligned with the fewest edits.
 std::vector<TextSpan> token_spans(const Tokenizer& tokenizer, std::span<const std::int32_t> ids, std::string_view text);
+
+/// For each word the places of the tokens that stand for some of it. Neither words nor spans of tokens go back.
+std::vector<std::vector<std::int32_t>> tokens_of_words(std::span<const TextSpan> words,
+                                                       std::span<const TextSpan> spans);
 
 }  // namespace rapt

@@ -9,8 +9,11 @@
 #include "cli/command.h"
 #include "decoding/tiny_language_model.h"
 #include "formats/gguf_bytes.h"
+#include "formats/json.h"
 #include "formats/safetensors.h"
+#include "rapt/generator.h"
 #include "text/utf8.h"
+#include "view/browser.h"
 
 namespace rapt {
 namespace {
@@ -157,6 +160,183 @@ TEST_F(HostileFiles, T3_PromptsOfAnyBytes) {
   EXPECT_TRUE(failed_with(rapt("generate", "--prompt-file -", megabyte), "not valid UTF-8 at byte 0"));
   const auto odd = rapt("generate", "--max-tokens 1 --prompt-file -", std::string("\0\uFFFE\uFFFF", 7));
   EXPECT_EQ(odd.messages.find("UTF-8"), std::string::npos) << odd.messages;
+}
+
+TEST_F(HostileFiles, T4_PromptsFarBeyondTheModelAreRefusedAtOnce) {
+  put(scratch_ / "prompt", std::string(1'000'000, '^'));
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt-file " + (scratch_ / "prompt").string()),
+                          "the prompt has 1000000 tokens, more than 16 times the 400 that the model was made for"));
+  EXPECT_TRUE(failed_with(rapt("generate", "--input " + (scratch_ / "prompt").string()), "1000000 tokens"));
+  EXPECT_TRUE(failed_with(rapt("chat", "", std::string(1'000'000, '^') + "\n"), "the context has room for 400"));
+}
+
+// The likeliest text of this model goes round in a circle, a character over four tokens in it.
+TEST_F(HostileFiles, T5_TextsThatEndWithinACharacterAreWrittenAsText) {
+  const std::string cycle = "a\U0001F9A9b";
+  std::filesystem::remove_all(model_);
+  write_tiny_language_model(model_, {.chat_template = tiny_chat_template, .every_byte = true, .cycle = cycle});
+  for (int tokens = 1; tokens <= 7; ++tokens) {
+    const std::string expected = replace_invalid_utf8((cycle + cycle).substr(0, static_cast<std::size_t>(tokens)));
+    const std::string options = "--temperature 0 --threads 1 --max-tokens " + std::to_string(tokens);
+    EXPECT_EQ(rapt("generate", "--prompt b " + options).output, "b" + expected + "\n");
+    EXPECT_EQ(rapt("chat", options, "hello\n").output, expected + "\n");
+    const auto json = nlohmann::json::parse(rapt("generate", "--prompt b --json " + options).output);
+    std::string joined;
+    for (const auto& token : json["tokens"]) joined += token["text"].get<std::string>();
+    EXPECT_EQ(json["text"], expected);
+    EXPECT_EQ(joined, expected);
+    EXPECT_EQ(Generator(model_).generate("b", {.max_tokens = tokens, .sampling = {.temperature = 0}}), expected);
+  }
+  const std::string stop = "--prompt b --temperature 0 --stop '\U0001F9A9b' ";
+  EXPECT_EQ(rapt("generate", stop).output, "ba\n");
+  EXPECT_EQ(nlohmann::json::parse(rapt("generate", stop + "--json").output)["text"], "a");
+}
+
+/// A GGUF file of a small llama of zeros, whatever its vocabulary is.
+struct HostileVocabulary {
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "\u2581", "a", "b", "ab"};
+  std::vector<std::int32_t> types = {};   // of all tokens but the first three: normal where nothing is said
+  std::vector<float> scores = {};         // none: 0
+  std::vector<std::string> keys = {};     // besides
+  std::optional<std::int64_t> rows = {};  // of the embedding
+
+  std::string bytes() const {
+    constexpr std::int64_t width = 8;
+    std::string all_types = raw(2) + raw(3) + raw(3), all_scores;
+    for (std::size_t id = 3; id < tokens.size(); ++id) all_types += raw(id - 3 < types.size() ? types[id - 3] : 1);
+    for (std::size_t id = 0; id < tokens.size(); ++id) all_scores += raw(id < scores.size() ? scores[id] : 0.0F);
+    all_types.resize(4 * tokens.size());
+    GgufBytes file{.keys = {gguf_string("general.architecture", "llama"), gguf_u32("llama.block_count", 1),
+                            gguf_u32("llama.context_length", 64), gguf_u32("llama.embedding_length", width),
+                            gguf_u32("llama.feed_forward_length", width), gguf_u32("llama.attention.head_count", 2),
+                            gguf_f32("llama.attention.layer_norm_rms_epsilon", 1e-5F),
+                            gguf_string("tokenizer.ggml.model", "llama"), gguf_strings("tokenizer.ggml.tokens", tokens),
+                            gguf_array("tokenizer.ggml.token_type", GgufType::i32, tokens.size(), all_types),
+                            gguf_array("tokenizer.ggml.scores", GgufType::f32, tokens.size(), all_scores)}};
+    file.keys.insert(file.keys.end(), keys.begin(), keys.end());
+    const auto add = [&](const std::string& name, const std::vector<std::int64_t>& extents) {
+      file.infos.push_back(gguf_info(name, extents, 0, file.data));
+      std::size_t floats = 1;
+      for (const std::int64_t extent : extents) floats *= static_cast<std::size_t>(extent);
+      file.data += 4 * floats;
+    };
+    add("token_embd.weight", {width, rows.value_or(static_cast<std::int64_t>(tokens.size()))});
+    for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"})
+      add(std::string("blk.0.") + name + ".weight", {width, width});
+    for (const char* name : {"blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"})
+      add(std::string(name) + ".weight", {width});
+    return file.text();
+  }
+};
+
+class HostileGguf : public testing::Test {
+ protected:
+  CommandResult generate(const HostileVocabulary& vocabulary, const std::string& arguments = "") const {
+    put(file_, vocabulary.bytes());
+    return run_command("generate " + file_.string() + " --max-tokens 2 --threads 1 " + arguments);
+  }
+  testing::AssertionResult refused(const HostileVocabulary& vocabulary, const std::string& part) const {
+    const CommandResult result = generate(vocabulary, "--prompt ab");
+    if (result.messages.find("model.gguf") == std::string::npos)
+      return testing::AssertionFailure() << "the file is not named: " << result.messages;
+    return failed_with(result, part);
+  }
+  /// Tokens that the tests put behind those that every vocabulary here has.
+  static HostileVocabulary with(const std::vector<std::string>& tokens, std::int32_t type) {
+    HostileVocabulary vocabulary;
+    vocabulary.types.assign(vocabulary.tokens.size() - 3, 1);
+    vocabulary.tokens.insert(vocabulary.tokens.end(), tokens.begin(), tokens.end());
+    vocabulary.types.insert(vocabulary.types.end(), tokens.size(), type);
+    return vocabulary;
+  }
+
+  Scratch scratch_;
+  std::filesystem::path file_ = scratch_ / "model.gguf";
+};
+
+constexpr std::int32_t normal = 1, control = 3, user_defined = 4, byte = 6;
+
+TEST_F(HostileGguf, G11_ASoundVocabularyWrites) {
+  const CommandResult result = generate({}, "--prompt ab");
+  EXPECT_EQ(result.status, 0) << result.messages;
+  EXPECT_TRUE(result.output.starts_with("ab")) << result.output;
+}
+
+TEST_F(HostileGguf, G11_VocabulariesThatCannotBeAreRefused) {
+  EXPECT_TRUE(refused({.tokens = {}, .rows = 7}, "\"tokenizer.ggml.tokens\": expected at least one token"));
+  EXPECT_TRUE(refused({.rows = 6}, "\"tokenizer.ggml.tokens\": expected 6, as \"token_embd.weight\" has rows"));
+  EXPECT_TRUE(refused({.rows = 8}, "\"tokenizer.ggml.tokens\": expected 8"));
+  EXPECT_TRUE(refused({.scores = {nan}}, "\"tokenizer.ggml.scores\": expected finite scores"));
+  EXPECT_TRUE(refused({.scores = {0, std::numeric_limits<float>::infinity()}}, "finite scores"));
+  for (const char* key : {"bos", "eos", "unknown", "padding"}) {
+    const std::string name = std::string("tokenizer.ggml.") + key + "_token_id";
+    EXPECT_TRUE(refused({.keys = {gguf_u32(name, 7)}}, "\"" + name + "\": expected an integer from 0 to 6, found 7"));
+    EXPECT_TRUE(refused({.keys = {gguf_u32(name, 0xFFFFFFFF)}}, name));
+  }
+  EXPECT_TRUE(refused(with({"a"}, normal), "the token \"a\" is given twice, as 4 and 7"));
+  EXPECT_TRUE(refused(with({std::string(300'000, 'x')}, normal),
+                      "expected tokens of at most 65536 bytes, found one of 300000"));
+  EXPECT_TRUE(refused(with({std::string(2000, 'x')}, user_defined),
+                      "model.gguf: its vocabulary, read as tokenizer.json: \"added_tokens[3].content\": expected a "
+                      "text of 1 to 1024 bytes"));
+  EXPECT_TRUE(refused(with({""}, control), "1 to 1024 bytes"));
+  EXPECT_TRUE(
+      refused(with({"c", "\xff\xc3("}, normal), "\"tokenizer.ggml.tokens\": element 8, \"\\xff\\xc3(\", is not UTF-8"));
+  EXPECT_TRUE(
+      refused({.keys = {gguf_strings("tokenizer.ggml.merges", {"a \xff"})}}, "\"tokenizer.ggml.merges\": element 0"));
+  EXPECT_TRUE(
+      refused({.keys = {gguf_string("tokenizer.chat_template", "\xff")}}, "\"tokenizer.chat_template\": element 0"));
+}
+
+TEST_F(HostileGguf, G11_VocabulariesThatAreOddWrite) {
+  const std::vector<HostileVocabulary> odd{with({"", ""}, normal),
+
+                                           with({std::string(60'000, 'x')}, normal),
+                                           with({"<0x41>", "<0xFF>"}, byte),
+                                           with({std::string("\0", 1)}, normal),
+                                           {.scores = {-3e38F, 3e38F}}};
+  for (const HostileVocabulary& vocabulary : odd) {
+    for (const char* options : {"--prompt ab", "--prompt ab --json --samples 20"}) {
+      const CommandResult result = generate(vocabulary, options);
+      EXPECT_EQ(result.status, 0) << result.messages;
+      EXPECT_EQ(first_invalid_utf8(result.output), std::string::npos);
+    }
+  }
+}
+
+TEST_F(HostileGguf, G11_TheAttentionPageShowsTokensLiterally) {
+  const std::vector<std::string> tokens{"</script><script>broken = 1</script>",
+                                        "<!--",
+                                        "<script>",
+                                        "<img src=x onerror=broken=1>",
+                                        "\"'><b>",
+                                        "{{script}}",
+                                        "\x07\x1b[31m",
+                                        "\u202eabc",
+                                        "]]>",
+                                        "&lt;"};
+  const std::vector<std::string> shown{"</script><script>broken = 1</script>",
+                                       "<!--",
+                                       "<script>",
+                                       "<img src=x onerror=broken=1>",
+                                       "\"'><b>",
+                                       "{{script}}",
+                                       "\u2407\u241b[31m",
+                                       "[U+202E]abc",
+                                       "]]>",
+                                       "&lt;"};
+  std::string prompt;
+  for (const std::string& token : tokens) prompt += token;
+  put(scratch_ / "prompt", prompt);
+  put(scratch_ / "shown.json", json_text(shown));
+  const CommandResult result =
+      generate(with(tokens, user_defined),
+               "--prompt-file " + (scratch_ / "prompt").string() + " --attention " + (scratch_ / "page.html").string());
+  ASSERT_EQ(result.status, 0) << result.messages;
+  const std::string page = get(scratch_ / "page.html");
+  EXPECT_EQ(page.find("broken = 1</script>"), std::string::npos);
+  EXPECT_EQ(page.find("<img src=x"), std::string::npos);
+  check_in_browser("hostile_page_check.mjs", scratch_ / "page.html", scratch_ / "shown.json");
 }
 
 }  // namespace

@@ -131,6 +131,92 @@ TEST_F(LanguageModelTest, TheNameOfATokenIsAStopToo) {
   EXPECT_EQ(std::ssize(text.tokens), special - tokens.begin() + 1);
 }
 
+/// A text and its parts as they come are whole characters, and the parts are the text.
+void expect_whole_characters(const GeneratedText& text, const std::string& shown, const std::string& expected) {
+  EXPECT_EQ(text.text, expected);
+  EXPECT_EQ(shown, expected);
+  std::string all;
+  for (const GeneratedToken& token : text.tokens) {
+    EXPECT_EQ(first_invalid_utf8(token.text), std::string::npos);
+    all += token.text;
+  }
+  EXPECT_EQ(all, expected);
+}
+
+class ByteModelTest : public LanguageModelTest {
+ protected:
+  /// What a greedy model of bytes that go round in a circle writes after the last of them.
+  void expect_text(const std::string& cycle, GenerateOptions options, const std::string& expected,
+                   FinishReason finish) {
+    std::filesystem::remove_all(path_);
+    write_tiny_language_model(path_, {.every_byte = true, .cycle = cycle});
+    options.sampling.temperature = 0;
+    std::string shown;
+    const GeneratedText text = one(cycle.substr(cycle.size() - 1), options, [&](auto, auto, std::string_view more) {
+      EXPECT_EQ(first_invalid_utf8(more), std::string::npos);
+      shown += more;
+      return true;
+    });
+    expect_whole_characters(text, shown, expected);
+    EXPECT_EQ(text.finish, finish);
+    options.beam = 2;
+    options.sampling = {};
+    const GeneratedText found = one(cycle.substr(cycle.size() - 1), options);
+    expect_whole_characters(found, expected, expected);
+    EXPECT_EQ(found.finish, finish);
+  }
+};
+
+TEST_F(ByteModelTest, T5_MaxTokensMayCutACharacter) {
+  const std::string cycle = "a\U0001F9A9b";
+  const std::string twice = cycle + cycle;
+  for (int tokens = 1; tokens <= 12; ++tokens) {
+    const std::string bytes = twice.substr(0, static_cast<std::size_t>(tokens));
+    expect_text(cycle, {.max_tokens = tokens}, replace_invalid_utf8(bytes), FinishReason::length);
+  }
+}
+
+TEST_F(ByteModelTest, T5_AStopStringMayBeACharacterInParts) {
+  const std::string cycle = "a\U0001F9A9b";
+  expect_text(cycle, {.stop = {"\U0001F9A9"}}, "a", FinishReason::stop);
+  expect_text(cycle, {.stop = {"\U0001F9AA", "b"}}, "a\U0001F9A9", FinishReason::stop);
+  expect_text(cycle, {.stop = {"\U0001F9A9ba\U0001F9A9"}}, "a", FinishReason::stop);
+  expect_text(cycle, {.max_tokens = 10, .stop = {"\U0001F9A9ba\U0001F9A9"}}, "a\U0001F9A9ba\uFFFD",
+              FinishReason::length);
+}
+
+TEST_F(ByteModelTest, T5_BytesThatAreNoCharacterAreShownAsUFFFD) {
+  const std::string cycle =
+      "a\xF0\x9F\xA6\xC3\xFF"
+      "b";
+  const std::string shown = "a\uFFFD\uFFFD\uFFFDb";
+  expect_text(cycle, {.max_tokens = 7}, shown, FinishReason::length);
+  expect_text(cycle, {.stop = {"b"}}, shown.substr(0, shown.size() - 1), FinishReason::stop);
+  expect_text(cycle, {.stop = {"\uFFFD\uFFFD"}}, "a", FinishReason::stop);
+  expect_text(cycle, {.max_tokens = 4}, "a\uFFFD", FinishReason::length);
+}
+
+TEST_F(ByteModelTest, T5_RandomBytesAreShownAsWholeCharacters) {
+  std::filesystem::remove_all(path_);
+  write_tiny_language_model(path_, {.every_byte = true});
+  LanguageModel model(path_, {.threads = 1});
+  const std::vector<std::string> prompts{"the", "\U0001F9A9"};
+  std::vector<std::string> shown(60);
+  const auto texts = model.generate(prompts, {.max_tokens = 50, .samples = 30, .stop = {"\uFFFDe", "\u00e9"}},
+                                    [&](std::size_t prompt, std::size_t sample, std::string_view more) {
+                                      EXPECT_EQ(first_invalid_utf8(more), std::string::npos);
+                                      shown[30 * prompt + sample] += more;
+                                      return true;
+                                    });
+  std::size_t with_replacement = 0;
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    const GeneratedText& text = texts[i / 30][i % 30];
+    expect_whole_characters(text, shown[i], text.text);
+    with_replacement += text.text.find("\uFFFD") != std::string::npos;
+  }
+  EXPECT_GT(with_replacement, 50U);
+}
+
 TEST_F(LanguageModelTest, TellsWhyATextEnds) {
   EXPECT_EQ(one("the", {.max_tokens = 3, .sampling = {.top_k = 1}}).finish, FinishReason::length);
   const auto enough = [](auto, auto, std::string_view) { return false; };

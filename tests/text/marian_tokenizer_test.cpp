@@ -141,16 +141,11 @@ TEST(MarianTokenizer, MakesOneUnknownTokenOfARunOfAnyLength) {
 // reliability T4: texts of a megabyte of one kind.
 TEST(MarianTokenizer, EncodesLongTextsInTheirShareOfTime) {
   const auto tokenizer = MarianTokenizer::joint(small_model(60));
-  const auto repeated = [](std::string_view part, std::size_t bytes) {
-    std::string text;
-    while (text.size() < bytes) text += part;
-    return text;
-  };
   constexpr std::size_t megabyte = std::size_t{1} << 20, part = 16;
   for (const std::string_view pattern :
        {"a", "^", "the man ", "\u0301", "👨‍👩‍👧‍👦", "</s>", "<", ">>a<<"}) {
     const auto round_trip = [&](std::size_t bytes) {
-      return test::seconds([&] { tokenizer->decode(tokenizer->encode(repeated(pattern, bytes))); });
+      return test::seconds([&] { tokenizer->decode(tokenizer->encode(test::repeated(pattern, bytes))); });
     };
     const double small = round_trip(megabyte / part);
     const double large = round_trip(megabyte);

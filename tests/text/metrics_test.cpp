@@ -141,11 +141,6 @@ TEST(NGrams, AreCountedAsThePlainWay) {
 
 // reliability T4: a line of a megabyte takes no more than its share of time, whatever it consists of.
 TEST(Metrics, TakeTimeInProportionToTheLine) {
-  const auto repeated = [](std::string_view part, std::size_t bytes) {
-    std::string text;
-    while (text.size() < bytes) text += part;
-    return text;
-  };
   const auto score_all = [](const std::string& line) {
     const Segments hypotheses{line};
     const std::vector<Segments> references{{line + "."}};
@@ -156,8 +151,8 @@ TEST(Metrics, TakeTimeInProportionToTheLine) {
   };
   constexpr std::size_t megabyte = std::size_t{1} << 20, part = 16;
   for (const std::string_view pattern : {"a", "^", "word, ", "1.", "&lt;", "\u0301", "ΑΣ", "日本語、", "Σ'"}) {
-    const double small = test::seconds([&] { score_all(repeated(pattern, megabyte / part)); });
-    const double large = test::seconds([&] { score_all(repeated(pattern, megabyte)); });
+    const double small = test::seconds([&] { score_all(test::repeated(pattern, megabyte / part)); });
+    const double large = test::seconds([&] { score_all(test::repeated(pattern, megabyte)); });
     EXPECT_LT(large, 4 * part * small + 1) << pattern << ": " << small << " s and " << large << " s";
   }
 }

@@ -88,6 +88,18 @@ TEST(SentencePieceTokenizer, RefusesWhatItDoesNotKnow) {
       "9999"));
 }
 
+// Long texts are looked at in windows, which must not end between letters that normalisation makes one of.
+TEST(SentencePieceTokenizer, T4_RunsOfUnknownLettersThatNormalisationComposesAreOneToken) {
+  const auto tokenizer = load_tokenizer(test::kData / "pipeline/spm-t5");
+  for (const char* unit : {"☃e\u0301", "^^e\u0301", "^☃e\u0301"}) {
+    for (std::size_t bytes = 9000; bytes < 9020; ++bytes) {
+      EXPECT_EQ(tokenizer->encode(test::repeated(unit, bytes) + "the"),
+                tokenizer->encode(test::repeated(unit, 60) + "the"))
+          << unit;
+    }
+  }
+}
+
 TEST(SentencePieceTokenizer, AddsTokensBehindTheModel) {
   const Scratch directory;
   test::write_bytes(directory.path() / "tokenizer.model",

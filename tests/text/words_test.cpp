@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/scratch.h"
+#include "text/helpers.h"
 
 namespace rapt {
 namespace {
@@ -42,13 +43,23 @@ TEST(TokenSpans, AreThoseOfTheTokenizersLibrary) {
       if (name == "unigram-bytes" && texts[i].starts_with("日本語")) continue;
       const std::vector<TextSpan> spans =
           token_spans(*tokenizer, tokenizer->encode(texts[i], {.special_tokens = false}), texts[i]);
-      std::vector<std::vector<std::int32_t>> found;
-      for (const TextSpan& word : find_words(texts[i])) {
-        std::vector<std::int32_t>& tokens = found.emplace_back();
-        for (std::size_t token = 0; token < spans.size(); ++token)
-          if (spans[token].overlaps(word)) tokens.push_back(static_cast<std::int32_t>(token));
-      }
+      const auto found = tokens_of_words(find_words(texts[i]), spans);
       EXPECT_EQ(nlohmann::json(found), expected[i]) << name << ": " << texts[i];
+    }
+  }
+}
+
+TEST(TokenSpans, T4_OfALongTextTakeLinearTime) {
+  for (const char* style : {"bert-uncased", "gpt2", "albert"}) {
+    const auto tokenizer = load_tokenizer(data / "text/pipeline" / style);
+    for (const char* unit : {"שלום עולם ", "the way ", "☃", "a☃ ", "\u0301", "👨‍👩‍👧 "}) {
+      const auto time = [&](std::size_t bytes) {
+        const std::string text = test::repeated(unit, bytes);
+        const auto ids = tokenizer->encode(text, {.special_tokens = false});
+        return test::seconds([&] { tokens_of_words(find_words(text), token_spans(*tokenizer, ids, text)); });
+      };
+      const double small = time(16'000), large = time(64'000);
+      EXPECT_LT(large, 8 * small + 0.1) << style << " " << unit;
     }
   }
 }

@@ -11,22 +11,15 @@
 namespace rapt {
 namespace {
 
-/// Where the character before `end` begins.
-std::size_t previous_character(std::string_view text, std::size_t end) {
-  std::size_t position = end - 1;
-  while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
-  return position;
-}
-
 bool is_within_word(std::string_view text, std::size_t begin, std::size_t end) {
-  const bool before = begin > 0 && is_word_character(utf8_step(text, previous_character(text, begin)).code_point);
+  const bool before = begin > 0 && is_word_character(utf8_step(text, character_begin(text, begin - 1)).code_point);
   return before || (end < text.size() && is_word_character(utf8_step(text, end).code_point));
 }
 
 /// Moves `begin` over white space, but not before `limit`.
 std::size_t skip_space_before(std::string_view text, std::size_t begin, std::size_t limit) {
   while (begin > limit) {
-    const std::size_t previous = previous_character(text, begin);
+    const std::size_t previous = character_begin(text, begin - 1);
     if (!is_white_space(utf8_step(text, previous).code_point)) break;
     begin = previous;
   }
@@ -81,6 +74,9 @@ AddedTokens::AddedTokens(std::map<std::int32_t, AddedToken> tokens, const Normal
     NormalizedText text{.text = token.content};
     if (token.normalized && normalizer) normalizer(text);
     require(!text.text.empty(), "the added token \"{}\" is empty once it is normalised", printable(token.content));
+    require(text.text.size() <= kMaxPieceBytes,
+            "the added token \"{}\" has {} bytes once it is normalised, more than {}", printable(token.content),
+            text.text.size(), kMaxPieceBytes);
     const std::string& kept = texts_.emplace(id, std::move(text.text)).first->second;
     (token.normalized ? normalized : given).push_back({kept, id});
   }
@@ -96,6 +92,7 @@ bool AddedTokens::is_special(std::int32_t id) const {
 std::vector<Segment> AddedTokens::split(std::string_view text, const Trie& trie) const {
   std::vector<Segment> segments;
   std::size_t done = 0;
+  std::size_t space_end = 0;  // of the white space that a token took last, and that the next may begin within
   const auto add_rest = [&](std::size_t end) {
     if (done < end) segments.push_back({text.substr(done, end - done)});
   };
@@ -111,7 +108,7 @@ std::vector<Segment> AddedTokens::split(std::string_view text, const Trie& trie)
     const AddedToken& token = tokens_.at(match.token);
     if (token.single_word && is_within_word(text, begin, end)) continue;
     if (token.lstrip) begin = skip_space_before(text, begin, std::min(begin, done));
-    if (token.rstrip) end = skip_space_after(text, end);
+    if (token.rstrip) end = space_end = end < space_end ? space_end : skip_space_after(text, end);
     add_rest(begin);
     segments.push_back({text.substr(begin, end - begin), match.token});
     done = std::max(done, end);

@@ -2,10 +2,12 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
 #include "core/error.h"
+#include "text/pipeline/growth.h"
 #include "text/utf8.h"
 
 namespace rapt {
@@ -13,6 +15,8 @@ namespace {
 
 /// A part with more bytes is normalised character by character.
 constexpr std::size_t kMaxClusterBytes = 5;
+/// What a rule may write; 33 bytes in published models.
+constexpr std::size_t kMaxReplacementBytes = 256;
 
 /// A unit of a double-array trie as the library darts-clone lays it out.
 struct TrieUnit {
@@ -31,12 +35,22 @@ std::uint32_t word_at(std::string_view bytes, std::size_t index) {
   return word;
 }
 
+/// Whether no text between NULs is longer than a rule may write.
+bool are_short(std::string_view replacements) {
+  while (!replacements.empty()) {
+    const std::size_t length = std::min(replacements.find('\0'), replacements.size());
+    if (length > kMaxReplacementBytes) return false;
+    replacements.remove_prefix(std::min(length + 1, replacements.size()));
+  }
+  return true;
+}
+
 /// Whether every step through a trie stays inside, and every value it holds is where a character in
 /// `replacements` begins.
 bool is_sound(std::string_view trie, std::string_view replacements) {
   constexpr std::uint32_t any_byte = 0xFF;
   const std::size_t units = trie.size() / sizeof(std::uint32_t);
-  if (units == 0 || replacements.empty() || replacements.back() != '\0') return false;
+  if (units == 0 || replacements.empty() || replacements.back() != '\0' || !are_short(replacements)) return false;
   for (std::size_t i = 0; i < units; ++i) {
     const TrieUnit unit{word_at(trie, i)};
     if (unit.is_value() && i > 0) continue;  // the root is followed whatever it is
@@ -73,8 +87,8 @@ bool is_sound_charsmap(std::string_view charsmap) {
 }
 
 Charsmap::Charsmap(std::string serialized, const std::string& file) : serialized_(std::move(serialized)) {
-  require(is_sound_charsmap(serialized_), "{} is damaged: its rules of normalisation point outside of themselves",
-          file);
+  require(is_sound_charsmap(serialized_),
+          "{} is damaged: its rules of normalisation point outside of themselves, or write long texts", file);
   if (serialized_.empty()) return;
   trie_size_ = word_at(serialized_, 0);
   require_utf8(std::string_view(serialized_).substr(sizeof(std::uint32_t) + trie_size_),
@@ -100,11 +114,12 @@ std::optional<std::string_view> Charsmap::replacement(std::string_view part) con
   return std::nullopt;
 }
 
-void Charsmap::append(std::string_view part, std::string& result) const {
+void Charsmap::append(std::string_view part, std::size_t of_bytes, std::string& result) const {
   const Utf8Step first = utf8_step(part, 0);
   if (part.size() <= kMaxClusterBytes || part.size() == first.length) {
     if (const auto found = replacement(part)) {
       result += *found;
+      require_modest_growth(of_bytes, result.size());
       return;
     }
   }
@@ -114,7 +129,7 @@ void Charsmap::append(std::string_view part, std::string& result) const {
   }
   for (std::size_t position = 0; position < part.size();) {
     const std::size_t length = utf8_step(part, position).length;
-    append(part.substr(position, length), result);
+    append(part.substr(position, length), of_bytes, result);
     position += length;
   }
 }
@@ -125,7 +140,7 @@ std::string Charsmap::normalize(std::string_view text) const {
   result.reserve(text.size());
   for (std::size_t position = 0; position < text.size();) {
     const std::size_t length = cluster_length(text, position);
-    append(text.substr(position, length), result);
+    append(text.substr(position, length), text.size(), result);
     position += length;
   }
   return result;

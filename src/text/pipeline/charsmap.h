@@ -8,7 +8,8 @@
 
 namespace rapt {
 
-/// Whether compiled rules can be followed without leaving them; no rules at all are sound.
+/// Whether compiled rules can be followed without leaving them, and write no more than 256 bytes in place of a
+/// character; no rules at all are sound.
 bool is_sound_charsmap(std::string_view charsmap);
 
 /// The rules, as the tokenizers library applies them: to each grapheme cluster of up to five bytes as a whole, else to
@@ -22,7 +23,7 @@ class Charsmap {
 
  private:
   std::optional<std::string_view> replacement(std::string_view part) const;
-  void append(std::string_view part, std::string& result) const;
+  void append(std::string_view part, std::size_t of_bytes, std::string& result) const;
 
   std::string serialized_;
   std::size_t trie_size_ = 0;  // bytes

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "text/clean_up.h"
 #include "text/pipeline/byte_level.h"
+#include "text/pipeline/growth.h"
 #include "text/pipeline/metaspace.h"
 #include "text/pipeline/pattern.h"
 #include "text/replace.h"
@@ -138,16 +140,28 @@ class StripText final : public Step {
   void add(std::string piece, Pieces& out) override {
     const std::size_t begin = rule_.at_start(piece, start_left_);
     start_left_ = begin < piece.size() ? 0 : start_left_ - begin / rule_.content.size();
-    held_.append(piece, begin);
-    const std::size_t kept = rule_.at_end(held_, rule_.stop);
-    out.push_back(held_.substr(0, held_.size() - kept));
-    held_.erase(0, held_.size() - kept);
+    piece.erase(0, begin);
+    const std::size_t at_end = rule_.at_end(piece, rule_.stop);
+    if (at_end < piece.size()) {
+      out.push_back(repeated(std::exchange(held_, 0)) + piece.substr(0, piece.size() - at_end));
+    }
+    held_ += at_end / rule_.content.size();
+    if (held_ > rule_.stop) {
+      out.push_back(repeated(held_ - rule_.stop));
+      held_ = rule_.stop;
+    }
   }
 
  private:
+  std::string repeated(std::size_t times) const {
+    std::string text;
+    while (times-- > 0) text += rule_.content;
+    return text;
+  }
+
   StripRule rule_;
   std::size_t start_left_;
-  std::string held_;  // what goes if nothing follows
+  std::size_t held_ = 0;  // how many times the content goes if nothing follows
 };
 
 /// Knows which piece is the last: keeps each until the next one comes.
@@ -198,9 +212,7 @@ StepKind read_strip_step(const JsonObject& object) {
 
 StepKind read_replace_step(const JsonObject& object) {
   const auto replace = [pattern = read_pattern(object), content = object.text("content")](std::string piece) {
-    std::string result;
-    for (const Part& part : pattern(piece)) result += part.match ? std::string_view(content) : part.of(piece);
-    return result;
+    return replace_matches(piece, pattern(piece), content);
   };
   return {factory<PieceByPiece>(replace)};
 }
@@ -280,6 +292,7 @@ class Chain final : public PieceDecoder {
   }
 
   void add(std::string piece, std::string& text) override {
+    given_ += piece.size();
     Pieces pieces{std::move(piece)};
     for (const auto& step : steps_) pieces = through(*step, std::move(pieces));
     for (const std::string& made : pieces) text += made;
@@ -295,13 +308,17 @@ class Chain final : public PieceDecoder {
   }
 
  private:
-  static Pieces through(Step& step, Pieces pieces) {
+  Pieces through(Step& step, Pieces pieces) const {
     Pieces result;
     for (std::string& piece : pieces) step.add(std::move(piece), result);
+    std::size_t bytes = 0;
+    for (const std::string& piece : result) bytes += piece.size();
+    require_modest_growth(given_, bytes);
     return result;
   }
 
   std::vector<std::unique_ptr<Step>> steps_;
+  std::size_t given_ = 0;  // bytes
 };
 
 DecoderFactory chain(std::vector<StepKind> steps) {

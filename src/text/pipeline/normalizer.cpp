@@ -8,6 +8,7 @@
 #include "text/pipeline/base64.h"
 #include "text/pipeline/byte_level.h"
 #include "text/pipeline/charsmap.h"
+#include "text/pipeline/growth.h"
 #include "text/pipeline/pattern.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -54,8 +55,7 @@ void strip_left(NormalizedText& normalized) {
 void strip_right(NormalizedText& normalized) {
   std::string& text = normalized.text;
   while (!text.empty()) {
-    std::size_t position = text.size() - 1;
-    while (position > 0 && (text[position] & 0xC0) == 0x80) --position;
+    const std::size_t position = character_begin(text, text.size() - 1);
     if (!is_white_space(utf8_step(text, position).code_point)) break;
     text.resize(position);
   }
@@ -130,9 +130,7 @@ Normalizer read_replace(const JsonObject& object) {
       const bool one = parts.front().end == utf8_step(normalized.text, 0).length;
       normalized.keeps_start &= one && !content.empty();
     }
-    std::string result;
-    for (const Part& part : parts) result += part.match ? std::string_view(content) : part.of(normalized.text);
-    normalized.text = std::move(result);
+    normalized.text = replace_matches(normalized.text, parts, content);
   };
 }
 
@@ -150,19 +148,7 @@ Normalizer read_prepend(const JsonObject& object) {
   };
 }
 
-Normalizer read_normalizers(const JsonObject& object) {
-  std::vector<Normalizer> steps;
-  for (const JsonObject& step : object.objects("normalizers")) steps.push_back(read_normalizer(step));
-  return [steps](NormalizedText& normalized) {
-    for (const Normalizer& step : steps) step(normalized);
-  };
-}
-
-}  // namespace
-
-Normalizer read_normalizer(const JsonObject& object) {
-  const std::string type = object.text("type");
-  if (type == "Sequence") return read_normalizers(object);
+Normalizer read_normalizer_step(const JsonObject& object, const std::string& type) {
   if (type == "NFC") return of_form(NormalizationForm::nfc);
   if (type == "NFD") return of_form(NormalizationForm::nfd);
   if (type == "NFKC") return of_form(NormalizationForm::nfkc);
@@ -179,6 +165,26 @@ Normalizer read_normalizer(const JsonObject& object) {
     return [](NormalizedText& normalized) { normalized.text = bytes_to_characters(normalized.text); };
   }
   object.refuse("type", "a kind of normalizer that rapt knows");
+}
+
+void read_steps(const JsonObject& object, std::vector<Normalizer>& steps) {
+  const std::string type = object.text("type");
+  if (type != "Sequence") return steps.push_back(read_normalizer_step(object, type));
+  for (const JsonObject& step : object.objects("normalizers")) read_steps(step, steps);
+}
+
+}  // namespace
+
+Normalizer read_normalizer(const JsonObject& object) {
+  std::vector<Normalizer> steps;
+  read_steps(object, steps);
+  return [steps](NormalizedText& normalized) {
+    const std::size_t given = normalized.text.size();
+    for (const Normalizer& step : steps) {
+      step(normalized);
+      require_modest_growth(given, normalized.text.size());
+    }
+  };
 }
 
 }  // namespace rapt

@@ -5,6 +5,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "text/pipeline/growth.h"
+#include "text/pipeline/model.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -358,10 +360,21 @@ std::vector<std::string_view> known_regexes() {
   return result;
 }
 
+std::string replace_matches(std::string_view text, const std::vector<Part>& parts, std::string_view content) {
+  const auto replacement = [&](const Part& part) { return part.match ? content : part.of(text); };
+  std::size_t bytes = 0;
+  for (const Part& part : parts) bytes += replacement(part).size();
+  require_modest_growth(text.size(), bytes);
+  std::string result;
+  result.reserve(bytes);
+  for (const Part& part : parts) result += replacement(part);
+  return result;
+}
+
 Pattern read_pattern(const JsonObject& object) {
   const JsonObject pattern = object.object("pattern");
   if (const auto literal = pattern.find_text("String")) {
-    if (literal->empty()) pattern.refuse("String", "text that is not empty");
+    if (literal->empty() || literal->size() > kMaxPieceBytes) pattern.refuse("String", "a text of 1 to 1024 bytes");
     return literal_pattern(*literal);
   }
   Pattern result = find_regex_pattern(pattern.text("Regex"));

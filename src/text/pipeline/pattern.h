@@ -37,6 +37,9 @@ Pattern find_regex_pattern(std::string_view regex);
 /// All expressions that find_regex_pattern knows.
 std::vector<std::string_view> known_regexes();
 
+/// The text with `content` in place of the parts that match.
+std::string replace_matches(std::string_view text, const std::vector<Part>& parts, std::string_view content);
+
 /// Reads "pattern" of an object of tokenizer.json: {"String": ...} or {"Regex": ...}. Throws Error for an expression
 /// that is not known, showing it.
 Pattern read_pattern(const JsonObject& object);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "text/pipeline/byte_level.h"
+#include "text/pipeline/growth.h"
 #include "text/pipeline/metaspace.h"
 #include "text/pipeline/pattern.h"
 #include "text/replace.h"
@@ -196,19 +197,7 @@ PreTokenizer read_delimiter(const JsonObject& object) {
   return splitter(literal_pattern(delimiter), Behavior::removed);
 }
 
-PreTokenizer read_pre_tokenizers(const JsonObject& object) {
-  std::vector<PreTokenizer> steps;
-  for (const JsonObject& step : object.objects("pretokenizers")) steps.push_back(read_pre_tokenizer(step));
-  return [steps](std::vector<PreToken>& words) {
-    for (const PreTokenizer& step : steps) step(words);
-  };
-}
-
-}  // namespace
-
-PreTokenizer read_pre_tokenizer(const JsonObject& object) {
-  const std::string type = object.text("type");
-  if (type == "Sequence") return read_pre_tokenizers(object);
+PreTokenizer read_pre_tokenizer_step(const JsonObject& object, const std::string& type) {
   if (type == "ByteLevel") return read_byte_level(object);
   if (type == "Metaspace") return read_metaspace_splitter(object);
   if (type == "Split") return read_split(object);
@@ -220,6 +209,32 @@ PreTokenizer read_pre_tokenizer(const JsonObject& object) {
   if (type == "Digits") return read_digits(object);
   if (type == "CharDelimiterSplit") return read_delimiter(object);
   object.refuse("type", "a kind of pre-tokenizer that rapt knows");
+}
+
+void read_steps(const JsonObject& object, std::vector<PreTokenizer>& steps) {
+  const std::string type = object.text("type");
+  if (type != "Sequence") return steps.push_back(read_pre_tokenizer_step(object, type));
+  for (const JsonObject& step : object.objects("pretokenizers")) read_steps(step, steps);
+}
+
+std::size_t bytes_of(const std::vector<PreToken>& words) {
+  std::size_t bytes = 0;
+  for (const PreToken& word : words) bytes += word.text.size();
+  return bytes;
+}
+
+}  // namespace
+
+PreTokenizer read_pre_tokenizer(const JsonObject& object) {
+  std::vector<PreTokenizer> steps;
+  read_steps(object, steps);
+  return [steps](std::vector<PreToken>& words) {
+    const std::size_t given = bytes_of(words);
+    for (const PreTokenizer& step : steps) {
+      step(words);
+      require_modest_growth(given, bytes_of(words));
+    }
+  };
 }
 
 }  // namespace rapt
