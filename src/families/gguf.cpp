@@ -171,7 +171,6 @@ class ConfigReader {
     read_sizes(sizes);
     read_scaling();
     read_tokens();
-    require_one_file();
     architecture_.complete(file_, sizes, json_);
     require_all_read();
     return read_config(JsonObject::parse(json_.dump(), file_.file()));
@@ -238,13 +237,6 @@ class ConfigReader {
                                      std::pair{"tokenizer.ggml.eos_token_id", "eos_token_id"},
                                      std::pair{"tokenizer.ggml.padding_token_id", "pad_token_id"}}) {
       if (file_.contains(name)) json_[json] = file_.integer(name, 0, json_["vocab_size"].get<std::int64_t>() - 1);
-    }
-  }
-
-  void require_one_file() const {
-    constexpr std::string_view parts = "split.count";
-    if (file_.contains(parts) && file_.integer(parts) > 1) {
-      file_.refuse(parts, "one file; merge the parts with llama-gguf-split --merge");
     }
   }
 

@@ -94,6 +94,15 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                            return name;
                          });
 
+TEST(GgufParts, AreTheModelInOneFile) {
+  const fs::path parts = data / "gguf" / "parts-00001-of-00003.gguf";
+  Context ctx;
+  const Tensor expected = load_model(data / "gguf" / "llama-tiny.gguf")->logits(ctx, two_texts());
+  for (const auto& model : {load_model(parts), map_model(parts)}) {
+    EXPECT_TRUE(std::ranges::equal(model->logits(ctx, two_texts()).values<float>(), expected.values<float>()));
+  }
+}
+
 TEST(GgufTensors, BlocksAreUnpackedWhenTheyAreRead) {
   constexpr std::uint32_t q8_0 = 8;
   constexpr std::int64_t vocab = 3;
