@@ -84,6 +84,7 @@ MODELS = {
     "llama-tiny": gguf.MODEL_ARCH.LLAMA,
     "llama-linear-tiny": gguf.MODEL_ARCH.LLAMA,
     "llama3-tiny": gguf.MODEL_ARCH.LLAMA,
+    "llama-yarn-tiny": gguf.MODEL_ARCH.LLAMA,
     "qwen2-tiny": gguf.MODEL_ARCH.QWEN2,
     "qwen3-tiny": gguf.MODEL_ARCH.QWEN3,
     "gemma2-tiny": gguf.MODEL_ARCH.GEMMA2,
@@ -132,6 +133,10 @@ def add_config(writer, config, name):
     if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
+    if rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if config["model_type"] == "gemma2":
         writer.add_sliding_window(config["sliding_window"])
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
