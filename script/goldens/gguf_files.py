@@ -5,6 +5,7 @@ Writes into tests/data/gguf/
   blocks.gguf         metadata of every type, and a tensor of random blocks for every type that rapt unpacks
   blocks.safetensors  what the package's dequantize makes of those tensors, f32
   NAME.gguf           tests/data/NAME as llama.cpp's converter changes it, f32
+  parts-0000N-of-0000M.gguf  llama-tiny in several files, the first without tensors
 
 usage: $(bench/peers/setup) script/goldens/gguf_files.py
 """
@@ -83,6 +84,7 @@ MODELS = {
     "llama-tiny": gguf.MODEL_ARCH.LLAMA,
     "llama-linear-tiny": gguf.MODEL_ARCH.LLAMA,
     "llama3-tiny": gguf.MODEL_ARCH.LLAMA,
+    "llama-yarn-tiny": gguf.MODEL_ARCH.LLAMA,
     "qwen2-tiny": gguf.MODEL_ARCH.QWEN2,
     "qwen3-tiny": gguf.MODEL_ARCH.QWEN3,
     "gemma2-tiny": gguf.MODEL_ARCH.GEMMA2,
@@ -131,6 +133,10 @@ def add_config(writer, config, name):
     if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
+    if rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if config["model_type"] == "gemma2":
         writer.add_sliding_window(config["sliding_window"])
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
@@ -158,9 +164,9 @@ def write(writer):
     writer.close()
 
 
-def write_model(name, architecture):
+def write_model(name, architecture, file=None, **parts):
     config = json.loads((DATA / name / "config.json").read_text())
-    writer = gguf.GGUFWriter(OUTPUT / f"{name}.gguf", gguf.MODEL_ARCH_NAMES[architecture])
+    writer = gguf.GGUFWriter(OUTPUT / f"{file or name}.gguf", gguf.MODEL_ARCH_NAMES[architecture], **parts)
     add_config(writer, config, name)
     add_weights(writer, config, architecture, load_file(DATA / name / "model.safetensors"))
     write(writer)
@@ -186,6 +192,7 @@ def main():
     write_blocks()
     for name, architecture in MODELS.items():
         write_model(name, architecture)
+    write_model("llama-tiny", gguf.MODEL_ARCH.LLAMA, "parts", split_max_tensors=12, small_first_shard=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include "decoding/checks.h"
 #include "decoding/model_stepper.h"
 #include "families/checkpoint.h"
+#include "text/text_frame.h"
 #include "text/utf8.h"
 
 namespace rapt::decoding {
@@ -102,12 +103,7 @@ LanguageModel::LanguageModel(const std::filesystem::path& path, const GeneratorO
     require(token < config.vocab, "{}: the token {} that ends texts is not one of the {} of the model", path.string(),
             token, config.vocab);
   }
-  const std::vector<std::string>& pieces = tokenizer_->pieces();
-  for (std::int32_t token = 0; token < config.vocab; ++token) {
-    const auto index = static_cast<std::size_t>(token);
-    const bool has_text = index < pieces.size() && !pieces[index].empty();
-    if (!has_text && !std::ranges::binary_search(end_tokens_, token)) without_text_.push_back(token);
-  }
+  without_text_ = ids_without_piece(*tokenizer_, config.vocab, end_tokens_);
 }
 
 SamplingOptions LanguageModel::sampling(const GenerateOptions& options) const {

@@ -23,10 +23,11 @@ BeamOptions beam_options(const ModelConfig& config, const TranslationOptions& op
                    .alpha = options.alpha,
                    .repetition_penalty = options.repetition_penalty,
                    .eos = config.eos,
+                   .forbidden = options.forbidden,
                    .max_length_factor = options.max_length_factor,
                    .max_length_offset = options.max_length_offset,
                    .max_length = static_cast<std::int32_t>(config.max_positions)};
-  if (config.pad >= 0) beam.forbidden = {config.pad};
+  if (config.pad >= 0) beam.forbidden.push_back(config.pad);
   return beam;
 }
 

@@ -22,6 +22,7 @@ struct TranslationOptions {
   std::int32_t max_length_offset = 20;
   std::optional<std::int32_t> decoder_start = std::nullopt;  ///< in place of the model's
   std::optional<std::int32_t> forced_bos = std::nullopt;     ///< in place of the model's: its first token
+  std::vector<std::int32_t> forbidden = {};                  ///< tokens never written; padding never is either
   /// What the translations of each source begin with, at log-probability 0; one for each, or none at all.
   std::vector<std::vector<std::int32_t>> prefixes = {};
 };

@@ -39,6 +39,7 @@ TranslationModel::TranslationModel(const std::filesystem::path& directory, const
   fits("source", *tokenizer_, model_->config().source_vocabulary());
   fits("target", tokenizer_->target(), model_->config().vocab);
   const ModelConfig& config = model_->config();
+  without_piece_ = ids_without_piece(tokenizer_->target(), config.vocab, std::array{config.eos});
   if (!options.source_language.empty() || !options.target_language.empty())
     frames_ = pair_frames(*tokenizer_, std::array{config.eos, config.bos, config.pad},
                           {.source = options.source_language, .target = options.target_language}, directory.string());
@@ -67,7 +68,8 @@ TranslationOptions TranslationModel::search_options(const TranslateOptions& opti
       .repetition_penalty = options.repetition_penalty.value_or(config_.sampling.repetition_penalty.value_or(1)),
       .batch_tokens = options.batch_tokens,
       .decoder_start = decoder_start(),
-      .forced_bos = config_.forced_bos};
+      .forced_bos = config_.forced_bos,
+      .forbidden = without_piece_};
   if (frames_ && frames_->language && !frames_->language_ends) search.forced_bos = frames_->language;
   return search;
 }

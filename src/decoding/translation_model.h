@@ -59,7 +59,8 @@ class TranslationModel {
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   GenerationConfig config_;
-  std::optional<PairFrames> frames_;  // where languages were named
+  std::optional<PairFrames> frames_;         // where languages were named
+  std::vector<std::int32_t> without_piece_;  // never written
   std::vector<AbsentAttention> absent_;
 };
 

@@ -33,11 +33,6 @@ RotaryScaling::Kind read_kind(const JsonObject& rope) {
               "that cached tokens would have to be computed anew)");
 }
 
-/// The factor that YaRN recommends for what is turned (Peng et al. 2023, 3.4).
-double yarn_attention_factor(double factor) {
-  return factor > 1 ? 0.1 * std::log(factor) + 1 : 1;
-}
-
 void read_scaling(const JsonObject& rope, ModelConfig& config) {
   RotaryScaling scaling{.kind = read_kind(rope)};
   const auto original = [&] {
@@ -106,6 +101,10 @@ std::int64_t window_of(const LayerAttention& layer) {
 }
 
 }  // namespace
+
+double yarn_attention_factor(double factor) {
+  return factor > 1 ? 0.1 * std::log(factor) + 1 : 1;
+}
 
 std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_view> more) {
   // How to train, to search or to label, and what the file was made with.

@@ -32,6 +32,9 @@ std::vector<T> joined(std::vector<T> first, const std::vector<T>& second) {
 void read_rotary(const JsonObject& json, ModelConfig& config);
 void write_rotary(const ModelConfig& config, OrderedJson& json);
 
+/// The factor that YaRN recommends for what is turned, where positions are divided by `factor` (Peng et al. 2023, 3.4).
+double yarn_attention_factor(double factor);
+
 /// Sliding windows: layer i of the decoder sees its last `window` tokens where sliding[i], all earlier ones elsewhere.
 void set_windows(ModelConfig& config, std::int64_t window, const std::vector<bool>& sliding);
 /// The window of each layer; 0 where it has none that these keys can say.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -45,6 +46,9 @@ struct Architecture {
 };
 
 constexpr std::string_view rotary_factors = "rope_freqs.weight";
+// Of the settings of scaled rotary embeddings.
+constexpr double min_scaling = 1e-6;
+constexpr double max_scaling = 1e6;
 
 std::vector<KeyRule> common_keys() {
   return {{"context_length", "max_position_embeddings"},
@@ -171,7 +175,6 @@ class ConfigReader {
     read_sizes(sizes);
     read_scaling();
     read_tokens();
-    require_one_file();
     architecture_.complete(file_, sizes, json_);
     require_all_read();
     return read_config(JsonObject::parse(json_.dump(), file_.file()));
@@ -189,15 +192,12 @@ class ConfigReader {
   }
 
   void read_key(const KeyRule& rule) {
-    const auto found = take(rule.name);
-    if (!found) return;
     const std::string json(rule.json);
-    if (rule.kind == Kind::integer) {
-      json_[json] = file_.integer(*found);
-    } else {
-      // The shortest decimals that give the float back are what stood in config.json.
+    if (rule.kind == Kind::number) {
       constexpr double limit = 1e15;
-      json_[json] = std::stod(fmt::format("{}", static_cast<float>(file_.number(*found, 0, limit))));
+      if (const auto value = find_number(rule.name, 0, limit)) json_[json] = *value;
+    } else if (const auto found = take(rule.name)) {
+      json_[json] = file_.integer(*found);
     }
   }
 
@@ -223,14 +223,43 @@ class ConfigReader {
     if (found) file_.integer(*found, expected, expected);
   }
 
+  /// A number of the architecture, as the shortest decimals that give its float back: those of config.json.
+  std::optional<double> find_number(std::string_view name, double least, double most) {
+    const auto found = take(name);
+    if (!found) return {};
+    return std::stod(fmt::format("{}", static_cast<float>(file_.number(*found, least, most))));
+  }
+
   void read_scaling() {
     const auto found = take("rope.scaling.type");
+    take("rope.scaling.finetuned");  // how the model came to it
     if (!found || file_.text(*found) == "none") return;
-    if (file_.text(*found) != "linear") file_.refuse(*found, "none or linear");
-    const auto factor = take("rope.scaling.factor");
+    const std::string_view type = file_.text(*found);
+    if (type != "linear" && type != "yarn") file_.refuse(*found, "none, linear or yarn");
+    const auto factor = find_number("rope.scaling.factor", 1, max_scaling);
     require(factor.has_value(), "{}: key \"{}\" is missing", file_.file(), key("rope.scaling.factor"));
-    constexpr double most = 1e6;
-    json_["rope_scaling"] = {{"rope_type", "linear"}, {"factor", file_.number(*factor, 1, most)}};
+    OrderedJson scaling{{"rope_type", type}, {"factor", *factor}};
+    if (type == "yarn") read_yarn(*factor, scaling);
+    json_["rope_scaling"] = scaling;
+  }
+
+  /// What llama.cpp's converter writes of config.json ("yarn_attn_factor" is its attention_factor), and a factor of
+  /// llama.cpp's own for what is turned, which multiplies that one or the recommended one.
+  void read_yarn(double factor, OrderedJson& scaling) {
+    if (const auto original = take("rope.scaling.original_context_length"))
+      scaling["original_max_position_embeddings"] =
+          file_.integer(*original, 1, std::numeric_limits<std::int32_t>::max());
+    for (const char* name : {"beta_fast", "beta_slow"}) {
+      if (const auto turns = find_number(fmt::format("rope.scaling.yarn_{}", name), min_scaling, max_scaling))
+        scaling[name] = *turns;
+    }
+    const auto attention = find_number("rope.scaling.yarn_attn_factor", min_scaling, max_scaling);
+    const auto more = find_number("rope.scaling.attn_factor", min_scaling, max_scaling);
+    if (attention || more)
+      scaling["attention_factor"] = attention.value_or(yarn_attention_factor(factor)) * more.value_or(1);
+    // Others would mix frequencies differently; llama.cpp reads the last key for other architectures alone.
+    find_number("rope.scaling.yarn_ext_factor", 1, 1);
+    find_number("rope.scaling.yarn_log_multiplier", 0, 0);
   }
 
   void read_tokens() {
@@ -238,13 +267,6 @@ class ConfigReader {
                                      std::pair{"tokenizer.ggml.eos_token_id", "eos_token_id"},
                                      std::pair{"tokenizer.ggml.padding_token_id", "pad_token_id"}}) {
       if (file_.contains(name)) json_[json] = file_.integer(name, 0, json_["vocab_size"].get<std::int64_t>() - 1);
-    }
-  }
-
-  void require_one_file() const {
-    constexpr std::string_view parts = "split.count";
-    if (file_.contains(parts) && file_.integer(parts) > 1) {
-      file_.refuse(parts, "one file; merge the parts with llama-gguf-split --merge");
     }
   }
 

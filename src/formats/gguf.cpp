@@ -53,7 +53,7 @@ class Reader {
   Reader(std::span<const std::byte> bytes, const std::string& file)
       : bytes_(bytes), file_(file), cursor_(bytes, file) {}
 
-  Gguf read(std::shared_ptr<const void> keep, bool mapped) {
+  Gguf read(std::shared_ptr<const void> keep, std::span<const std::byte> mapped) {
     check_version();
     const std::uint64_t tensors = read_count("the number of tensors", max_tensors, least_tensor_bytes);
     const std::uint64_t keys = read_count("the number of keys", max_keys, least_key_bytes);
@@ -61,7 +61,7 @@ class Reader {
     infos_.reserve(tensors);
     for (std::uint64_t i = 0; i < tensors; ++i) read_info();
     find_data();
-    return {std::move(keep), mapped, file_, std::move(metadata_), std::move(tensors_)};
+    return {{std::move(keep), mapped, file_}, std::move(metadata_), std::move(tensors_)};
   }
 
  private:
@@ -371,7 +371,7 @@ std::string GgufValue::shown(std::size_t limit) const {
 
 const GgufValue& Gguf::value(std::string_view key) const {
   const auto found = metadata_.find(key);
-  require(found != metadata_.end(), "{}: key \"{}\" is missing", file_, printable(key));
+  require(found != metadata_.end(), "{}: key \"{}\" is missing", file(), printable(key));
   return found->second;
 }
 
@@ -383,7 +383,7 @@ const GgufValue& Gguf::array(std::string_view key, std::string_view of) const {
 
 void Gguf::refuse(std::string_view key, std::string_view expected) const {
   const GgufValue& found = value(key);
-  fail("{}: key \"{}\": expected {}, found {} ({}{})", file_, printable(key), expected, found.shown(),
+  fail("{}: key \"{}\": expected {}, found {} ({}{})", file(), printable(key), expected, found.shown(),
        found.length ? "array of " : "", name_of(found.type));
 }
 
@@ -431,14 +431,14 @@ std::vector<std::string_view> Gguf::texts(std::string_view key) const {
 
 const GgufTensor& Gguf::tensor(std::string_view name) const {
   const auto found = tensors_.find(name);
-  require(found != tensors_.end(), "{}: tensor \"{}\" is missing", file_, printable(name));
+  require(found != tensors_.end(), "{}: tensor \"{}\" is missing", file(), printable(name));
   return found->second;
 }
 
 void Gguf::require_unpackable(std::string_view name) const {
-  const BlockType& type = *tensor(name).type;
-  require(type.unpack != nullptr, "{}: tensor \"{}\" is of type {}; rapt reads {}: take a file of one of those", file_,
-          printable(name), type.name, unpackable_types());
+  const GgufTensor& found = tensor(name);
+  require(found.type->unpack != nullptr, "{}: tensor \"{}\" is of type {}; rapt reads {}: take a file of one of those",
+          file_of(found), printable(name), found.type->name, unpackable_types());
 }
 
 Tensor Gguf::unpack(std::string_view name) const {
@@ -452,7 +452,7 @@ Tensor Gguf::unpack(std::string_view name) const {
 Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> rows) const {
   require_unpackable(name);
   const GgufTensor& found = tensor(name);
-  require(found.shape.rank() == 2, "{}: tensor \"{}\" {} is no matrix", file_, printable(name), found.shape);
+  require(found.shape.rank() == 2, "{}: tensor \"{}\" {} is no matrix", file_of(found), printable(name), found.shape);
   const std::int64_t width = found.shape[1];
   const std::int64_t blocks = width / found.type->elements;
   const std::size_t row_bytes = static_cast<std::size_t>(blocks) * found.type->bytes;
@@ -462,8 +462,8 @@ Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> ro
   constexpr std::int64_t rows_at_once = 64;
   std::int64_t unpacked = 0;
   for (const std::int32_t row : rows) {
-    require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_, printable(name), found.shape,
-            row);
+    require(row >= 0 && row < found.shape[0], "{}: tensor \"{}\" {} has no row {}", file_of(found), printable(name),
+            found.shape, row);
     found.type->unpack(found.bytes.data() + static_cast<std::size_t>(row) * row_bytes, blocks, to);
     to += width;
     if (++unpacked % rows_at_once == 0) release_pages(name);
@@ -473,14 +473,14 @@ Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> ro
 }
 
 void Gguf::release_pages(std::string_view name) const {
-  if (!mapped_) return;
+  const GgufTensor& found = tensor(name);
+  const std::span<const std::byte> file = parts_[found.part].mapped;
+  if (file.empty()) return;
   // Reading a byte maps up to 2 MB around it, so what is left of the neighbours goes too.
   constexpr std::size_t around = std::size_t{1} << 21;
-  const std::span<const std::byte> file = static_cast<const MappedFile*>(keep_.get())->bytes();
-  const std::span<const std::byte> bytes = tensor(name).bytes;
-  const auto begin = static_cast<std::size_t>(bytes.data() - file.data());
+  const auto begin = static_cast<std::size_t>(found.bytes.data() - file.data());
   const std::size_t first = begin - std::min(begin, around);
-  rapt::release_pages(file.subspan(first, std::min(file.size(), begin + bytes.size() + around) - first));
+  rapt::release_pages(file.subspan(first, std::min(file.size(), begin + found.bytes.size() + around) - first));
 }
 
 bool is_gguf(const std::filesystem::path& model) {
@@ -498,17 +498,27 @@ Tensor Gguf::load(std::string_view name) const {
   if (!lies_ready(name)) return unpack(name);
   const GgufTensor& found = tensor(name);
   auto* data = const_cast<std::byte*>(found.bytes.data());
-  return {std::const_pointer_cast<void>(keep_), data, found.shape, *found.type->dtype, true};
+  return {std::const_pointer_cast<void>(parts_[found.part].keep), data, found.shape, *found.type->dtype, true};
 }
 
-Gguf read_gguf(const std::filesystem::path& file) {
+void Gguf::add_part(const Gguf& other) {
+  const std::size_t part = parts_.size();
+  parts_.push_back(other.parts_.front());
+  for (const auto& [name, tensor] : other.tensors_) {
+    const auto [there, added] = tensors_.emplace(name, tensor);
+    require(added, "{}: tensor \"{}\" is in {} too", other.file(), printable(name), file_of(there->second));
+    there->second.part = part;
+  }
+}
+
+Gguf read_gguf_file(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   const std::string name = shown(file);
-  return Reader(mapped->bytes(), name).read(mapped, true);
+  return Reader(mapped->bytes(), name).read(mapped, mapped->bytes());
 }
 
 Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string file) {
-  return Reader(bytes, file).read(std::move(keep), false);
+  return Reader(bytes, file).read(std::move(keep), {});
 }
 
 }  // namespace rapt

@@ -1,5 +1,5 @@
-/// GGUF, version 3: the file format of llama.cpp and its relatives, one file for metadata, vocabulary and weights
-/// (https://github.com/ggml-org/ggml, docs/gguf.md).
+/// GGUF, version 3: the file format of llama.cpp and its relatives, one file for metadata, vocabulary and weights, or
+/// several for large models (https://github.com/ggml-org/ggml, docs/gguf.md).
 #pragma once
 
 #include <cstdint>
@@ -39,25 +39,31 @@ struct GgufTensor {
   const BlockType* type;
   Shape shape;  ///< outermost first, so the reverse of the order in the file; rows are whole blocks
   std::span<const std::byte> bytes;
+  std::size_t part = 0;  ///< the file that it lies in
 };
 
-/// What a file holds. Everything lies in the mapped file, which lives as long as this. Lookups name file and key when
-/// something is missing or of another type.
+/// A file of a model.
+struct GgufPart {
+  std::shared_ptr<const void> keep;   ///< keeps the bytes alive
+  std::span<const std::byte> mapped;  ///< the bytes, if they are those of a mapped file
+  std::string file;                   ///< its name, as it may stand in messages
+};
+
+/// What a model's file holds, or its files. Everything lies in mapped files, which live as long as this. Lookups name
+/// file and key when something is missing or of another type.
 class Gguf {
  public:
   using Metadata = std::map<std::string_view, GgufValue>;
   using Tensors = std::map<std::string_view, GgufTensor>;
 
-  /// `mapped`: what `keep` keeps alive is a mapped file.
-  Gguf(std::shared_ptr<const void> keep, bool mapped, std::string file, Metadata metadata, Tensors tensors)
-      : keep_(std::move(keep)),
-        mapped_(mapped),
-        file_(std::move(file)),
-        metadata_(std::move(metadata)),
-        tensors_(std::move(tensors)) {}
+  Gguf(GgufPart file, Metadata metadata, Tensors tensors)
+      : parts_{std::move(file)}, metadata_(std::move(metadata)), tensors_(std::move(tensors)) {}
 
-  /// The file, as it may stand in messages.
-  const std::string& file() const { return file_; }
+  /// Takes the tensors of another file. Throws Error for one that is there already.
+  void add_part(const Gguf& other);
+
+  /// The file, the first of several, as it may stand in messages.
+  const std::string& file() const { return parts_.front().file; }
   const Metadata& metadata() const { return metadata_; }
   const Tensors& tensors() const { return tensors_; }
   bool contains(std::string_view key) const { return metadata_.contains(key); }
@@ -94,9 +100,9 @@ class Gguf {
   const GgufValue& value(std::string_view key) const;
   const GgufValue& array(std::string_view key, std::string_view of) const;
 
-  std::shared_ptr<const void> keep_;
-  bool mapped_;
-  std::string file_;
+  const std::string& file_of(const GgufTensor& tensor) const { return parts_[tensor.part].file; }
+
+  std::vector<GgufPart> parts_;
   Metadata metadata_;
   Tensors tensors_;
 };
@@ -104,14 +110,20 @@ class Gguf {
 /// Whether a model's path means a GGUF file rather than a directory: any file does, and what is named so.
 bool is_gguf(const std::filesystem::path& model);
 
-/// Opens a file and checks all of its structure; reads nothing of the tensors' data.
+/// Opens a model. One in several files (NAME-00001-of-00003.gguf, ...; keys "split.no", "split.count" and
+/// "split.tensors.count") is opened by the first, which holds all metadata, and read as one. Throws Error, beside what
+/// read_gguf_file throws, for another than the first, for one that is missing or from another model, and unless they
+/// hold each tensor once.
+Gguf read_gguf(const std::filesystem::path& file);
+
+/// Opens one file and checks all of its structure; reads nothing of the tensors' data.
 ///
 /// Throws Error for big-endian files and versions other than 3, for what the format forbids (lengths beyond the file,
 /// arrays in arrays, a key or tensor given twice, sizes that contradict each other, tensors that overlap, leave a hole,
 /// are not aligned or end outside the file), for what no tensor owns at the end of the file, for types of tensors that
 /// are unknown, and beyond these limits: 131,072 keys, 131,072 tensors, 65,535 bytes of key, 63 bytes of a tensor's
 /// name, 4 dimensions, alignment from 8 to 65,536.
-Gguf read_gguf(const std::filesystem::path& file);
+Gguf read_gguf_file(const std::filesystem::path& file);
 
 /// The same for bytes that `keep` keeps alive; `file` stands for them in messages.
 Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string file);

@@ -24,8 +24,7 @@ namespace rapt {
 namespace {
 
 constexpr std::size_t kMaxModelBytes = std::size_t{1} << 28;
-constexpr std::size_t kMaxIdsPerPiece = 4;  // a vocabulary with more gaps than that is damaged
-constexpr double kMaxLength = 1 << 24;      // transformers writes 1e30 where there is no limit
+constexpr double kMaxLength = 1 << 24;  // transformers writes 1e30 where there is no limit
 constexpr std::string_view kClasses[] = {"MarianTokenizer"};
 
 using IdOfPiece = std::unordered_map<std::string, std::int32_t>;
@@ -43,25 +42,6 @@ std::int32_t special_id(const IdOfPiece& ids, const std::string& name, const std
   const auto found = ids.find(name);
   require(found != ids.end(), "{} has no id for the special token \"{}\"", file, printable(name));
   return found->second;
-}
-
-/// Reads vocab.json or target_vocab.json: an object from pieces to ids.
-std::vector<std::string> read_vocabulary(const std::filesystem::path& file) {
-  const Json ids = read_json(file);
-  require(ids.is_object() && !ids.empty(), "{} must be an object that gives each piece its id", file.string());
-  const std::size_t max_id = kMaxIdsPerPiece * ids.size();
-  std::vector<std::string> pieces;
-  for (const auto& [piece, id] : ids.items()) {
-    require(id.is_number_unsigned() && id <= max_id, "{}: \"{}\": expected an id from 0 to {}, found {}", file.string(),
-            printable(piece), max_id, printable(id.dump()));
-    require(!piece.empty(), "{}: the piece with id {} is empty", file.string(), id.dump());
-    const auto index = id.get<std::size_t>();
-    if (index >= pieces.size()) pieces.resize(index + 1);
-    require(pieces[index].empty(), "{}: id {} belongs to two pieces, \"{}\" and \"{}\"", file.string(), index,
-            printable(pieces[index]), printable(piece));
-    pieces[index] = piece;
-  }
-  return pieces;
 }
 
 /// Takes the name of a special token from tokenizer_config.json or special_tokens_map.json, if one of them gives it.

@@ -1,6 +1,7 @@
 #include "text/sentencepiece_tokenizer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include "formats/file.h"
 #include "formats/printable.h"
 #include "text/tokenizer_files.h"
+#include "text/translation_languages.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -24,10 +26,9 @@ constexpr std::string_view kOtherFiles[] = {"tokenizer_config.json", "special_to
 /// Keys of tokenizer_config.json that change nothing for single texts.
 constexpr std::string_view kIrrelevantToPieces =
     "additional_special_tokens_with_lengths auto_map backend chat_template cls_token is_local legacy local_files_only "
-    "max_length model_input_names model_max_length name_or_path padding_side processor_class sep_token "
-    "special_tokens_map_file spaces_between_special_tokens tokenizer_file truncation_side use_default_system_prompt "
-    "use_fast "
-    "vocab_file";
+    "language_codes max_length model_input_names model_max_length name_or_path num_madeup_words padding_side "
+    "processor_class sep_token special_tokens_map_file spaces_between_special_tokens spm_file tgt_lang tokenizer_file "
+    "truncation_side use_default_system_prompt use_fast vocab_file";
 
 /// SentencePiece's own way back: the mark of a word is a space; the one that was put before a text goes, and all at the
 /// beginning where the model removes spaces that it takes for too many.
@@ -50,7 +51,20 @@ std::string model_name(const std::filesystem::path& directory) {
   return "";
 }
 
+enum class Numbering { llama, t5, fairseq, m2m100 };
+
+enum class Place { none, before, before_or_behind, behind };
+
 }  // namespace
+
+struct SentencePieceTokenizer::Class {
+  std::string_view name;
+  Numbering numbering;
+  std::string_view model_types = "";  // those of config.json that it is the usual class of
+  std::vector<std::string> (*languages)() = nullptr;
+  Place language = Place::none;  // where it marks a text
+  std::string_view usual_language = "";
+};
 
 class SentencePieceTokenizer::Stream final : public TextStream {
  public:
@@ -76,11 +90,40 @@ bool SentencePieceTokenizer::is_in(const std::filesystem::path& directory) {
   return !model_name(directory).empty();
 }
 
+const SentencePieceTokenizer::Class& SentencePieceTokenizer::find_class(const std::filesystem::path& directory,
+                                                                        const JsonObject& config,
+                                                                        std::size_t model_pieces) {
+  static constexpr Class classes[] = {
+      {"LlamaTokenizer", Numbering::llama},
+      {"GemmaTokenizer", Numbering::llama},
+      {"T5Tokenizer", Numbering::t5, "t5 mt5"},
+      {"XLMRobertaTokenizer", Numbering::fairseq, "xlm-roberta"},
+      {"MBartTokenizer", Numbering::fairseq, "mbart", mbart_languages, Place::behind, "en_XX"},
+      {"MBart50Tokenizer", Numbering::fairseq, "", mbart50_languages, Place::before, "en_XX"},
+      {"NllbTokenizer", Numbering::fairseq, "", nllb_languages, Place::before_or_behind, "eng_Latn"},
+      {"M2M100Tokenizer", Numbering::m2m100, "m2m_100", m2m100_languages, Place::before, "en"}};
+  const JsonObject model = read_json_if_there(directory / "config.json");
+  const auto of_model = model.find_text("tokenizer_class");
+  std::string name = config.find_text("tokenizer_class").value_or(of_model.value_or(""));
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  const std::string model_type = model.find_text("model_type").value_or("");
+  for (const Class& known : classes) {
+    const auto types = split_words(known.model_types);
+    if (known.name == name) return known;
+    if (!name.empty() || std::ranges::find(types, model_type) == types.end()) continue;
+    // mBART-50 has the model_type of the first mBART.
+    const auto size = static_cast<std::int64_t>(model_pieces + 2 + mbart_languages().size());
+    if (model_type == "mbart" && model.find_integer("vocab_size").value_or(size) != size)
+      config.refuse("tokenizer_class", "MBartTokenizer or MBart50Tokenizer, which config.json leaves open");
+    return known;
+  }
+  std::vector<std::string_view> names;
+  for (const Class& known : classes) names.push_back(known.name);
+  const JsonObject& said = config.has("tokenizer_class") || !of_model ? config : model;
+  said.refuse("tokenizer_class", fmt::format("one of {}, as there is no tokenizer.json", fmt::join(names, ", ")));
+}
+
 std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::filesystem::path& directory) {
-  constexpr std::pair<std::string_view, Numbering> classes[] = {{"LlamaTokenizer", Numbering::llama},
-                                                                {"GemmaTokenizer", Numbering::llama},
-                                                                {"T5Tokenizer", Numbering::t5},
-                                                                {"XLMRobertaTokenizer", Numbering::xlm_roberta}};
   std::unique_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer);
   const std::string name = model_name(directory);
   std::string serialized = read_file(directory / name, kMaxModelBytes);
@@ -93,25 +136,11 @@ std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::
 
   const JsonObject config = read_json_if_there(directory / "tokenizer_config.json");
   const JsonObject map = read_json_if_there(directory / "special_tokens_map.json");
-  std::string class_name = config.find_text("tokenizer_class").value_or("");
-  if (class_name.ends_with("Fast")) class_name.resize(class_name.size() - 4);
-  const auto* known = std::ranges::find(classes, class_name, &std::pair<std::string_view, Numbering>::first);
-  if (known == std::end(classes)) {
-    config.refuse("tokenizer_class",
-                  "LlamaTokenizer, GemmaTokenizer, T5Tokenizer or XLMRobertaTokenizer, as there is no tokenizer.json");
-  }
-  tokenizer->numbering_ = known->second;
+  tokenizer->class_ = &find_class(directory, config, tokenizer->model_->pieces().size());
   tokenizer->decoder_ = make_decoder(*tokenizer->model_);
-  tokenizer->number_pieces(tokenizer->model_->pieces(),
-                           config.find_integer("extra_ids", {.min = 0, .max = kMaxExtraIds}).value_or(100));
+  tokenizer->number_pieces(directory, config);
   tokenizer->add_tokens(config, map);
-
-  const bool llama = tokenizer->numbering_ == Numbering::llama;
-  const bool xlm_roberta = tokenizer->numbering_ == Numbering::xlm_roberta;
-  if (config.find_boolean("add_bos_token").value_or(llama || xlm_roberta))
-    tokenizer->surroundings_.before = {*tokenizer->special_.bos};
-  if (config.find_boolean("add_eos_token").value_or(!llama))
-    tokenizer->surroundings_.after = {*tokenizer->special_.eos};
+  tokenizer->surround(config);
   constexpr std::string_view unsupported[] = {"clean_up_tokenization_spaces", "split_special_tokens",
                                               "sp_model_kwargs"};
   require_empty(config, unsupported);
@@ -120,22 +149,43 @@ std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::
   return tokenizer;
 }
 
-/// Puts the model's pieces where its class has them.
-void SentencePieceTokenizer::number_pieces(std::vector<std::string> of_model, std::int64_t extra_ids) {
-  if (numbering_ == Numbering::xlm_roberta) {
+/// Puts pieces and languages where the class has them.
+void SentencePieceTokenizer::number_pieces(const std::filesystem::path& directory, const JsonObject& config) {
+  if (class_->languages != nullptr) languages_ = class_->languages();
+  if (class_->numbering == Numbering::m2m100) {
+    const std::string codes = config.find_text("language_codes").value_or("m2m100");
+    if (codes != "m2m100" && codes != "wmt21") config.refuse("language_codes", "m2m100 or wmt21");
+    if (codes == "wmt21") languages_ = wmt21_languages();
+    const std::filesystem::path file = directory / "vocab.json";
+    require(
+        std::filesystem::exists(file),
+        "{} is missing, which numbers the pieces of an M2M100Tokenizer; without it, tokenizer_config.json must name "
+        "another \"tokenizer_class\", such as NllbTokenizer",
+        file.string());
+    files_["vocab.json"] = read_file(file, kMaxModelBytes);
+    pieces_ = read_vocabulary(file);
+    require(std::ranges::find(pieces_, "") == pieces_.end(), "{}: no piece has the id {}", file.string(),
+            std::ranges::find(pieces_, "") - pieces_.begin());
+    pieces_.insert(pieces_.end(), languages_.begin(), languages_.end());
+  } else if (class_->numbering == Numbering::fairseq) {
     constexpr std::size_t of_own = 3;  // the model's <unk>, <s> and </s> make room for fairseq's four
-    require(of_model.size() > of_own, "the SentencePiece model has {} pieces, too few for XLM-RoBERTa",
-            of_model.size());
+    const std::vector<std::string> of_model = model_->pieces();
+    require(of_model.size() > of_own, "the SentencePiece model has {} pieces, too few for {}", of_model.size(),
+            class_->name);
     pieces_ = {"<s>", "<pad>", "</s>", "<unk>"};
     pieces_.insert(pieces_.end(), of_model.begin() + of_own, of_model.end());
+    pieces_.insert(pieces_.end(), languages_.begin(), languages_.end());
     pieces_.emplace_back("<mask>");
   } else {
-    pieces_ = std::move(of_model);
-    if (numbering_ == Numbering::t5) {
-      for (std::int64_t i = extra_ids - 1; i >= 0; --i) pieces_.push_back(fmt::format("<extra_id_{}>", i));
-    }
+    pieces_ = model_->pieces();
+    const std::int64_t extra_ids = config.find_integer("extra_ids", {.min = 0, .max = kMaxExtraIds}).value_or(100);
+    for (std::int64_t i = extra_ids - 1; class_->numbering == Numbering::t5 && i >= 0; --i)
+      pieces_.push_back(fmt::format("<extra_id_{}>", i));
   }
   for (const std::string& piece : pieces_) ids_.emplace(piece, static_cast<std::int32_t>(&piece - pieces_.data()));
+  require(languages_.empty() || ids_.size() == pieces_.size(),
+          "{}: the tokens of languages, which {} adds behind the pieces, are among the pieces already",
+          directory.string(), class_->name);
 }
 
 std::int32_t SentencePieceTokenizer::id_of(const std::string& piece) const {
@@ -172,16 +222,16 @@ void SentencePieceTokenizer::add_tokens(const JsonObject& config, const JsonObje
     if (id < 0 && given) config.refuse(key, "a piece of the SentencePiece model or an added token");
     return id < 0 ? std::nullopt : std::optional(id);
   };
-  special_ = {.pad = special("pad_token", numbering_ == Numbering::llama ? "" : "<pad>"),
+  special_ = {.pad = special("pad_token", class_->numbering == Numbering::llama ? "" : "<pad>"),
               .eos = special("eos_token", "</s>"),
-              .bos = special("bos_token", numbering_ == Numbering::t5 ? "" : "<s>"),
+              .bos = special("bos_token", class_->numbering == Numbering::t5 ? "" : "<s>"),
               .unk = special("unk_token", "<unk>")};
-  require(special_.unk && special_.eos && (special_.bos || numbering_ == Numbering::t5),
+  require(special_.unk && special_.eos && (special_.bos || class_->numbering == Numbering::t5),
           "the SentencePiece model lacks one of the tokens for unknown pieces, the beginning and the end of a text");
   if (config.value("mask_token").is_object()) {
     const AddedToken mask = read_added_token(config.object("mask_token"), {.normalized = false, .special = true});
     if (const std::int32_t id = id_of(mask.content); id >= 0) tokens[id] = mask;
-  } else if (numbering_ == Numbering::xlm_roberta) {
+  } else if (class_->numbering == Numbering::fairseq) {
     tokens.try_emplace(id_of("<mask>"),
                        AddedToken{.content = "<mask>", .lstrip = true, .normalized = false, .special = true});
   }
@@ -190,12 +240,42 @@ void SentencePieceTokenizer::add_tokens(const JsonObject& config, const JsonObje
       if (add_special(name) < 0) config.refuse(key, "pieces of the SentencePiece model or added tokens");
     }
   }
-  if (numbering_ == Numbering::t5) {
+  if (class_->numbering == Numbering::t5) {
     for (const std::string& piece : pieces_) {
       if (piece.starts_with("<extra_id_")) add_special(piece);
     }
   }
+  for (const std::string& language : languages_) add_special(language);
+  for (auto& [id, token] : tokens) token.normalized = false;  // such tokenizers find all tokens in the text as it is
   added_ = AddedTokens(std::move(tokens), nullptr);
+}
+
+/// What stands around a text.
+void SentencePieceTokenizer::surround(const JsonObject& config) {
+  const bool begins = config.find_boolean("add_bos_token").value_or(class_->numbering != Numbering::t5);
+  const bool ends = config.find_boolean("add_eos_token").value_or(class_->numbering != Numbering::llama);
+  if (class_->language == Place::none) {
+    if (begins) surroundings_.before = {*special_.bos};
+    if (ends) surroundings_.after = {*special_.eos};
+    return;
+  }
+  const bool legacy =
+      class_->language == Place::before_or_behind && config.find_boolean("legacy_behaviour").value_or(false);
+  const std::int32_t language = this->language(config);
+  if (legacy || class_->language == Place::behind) {
+    surroundings_.after = {*special_.eos, language};
+  } else {
+    surroundings_ = {.before = {language}, .after = {*special_.eos}};
+  }
+}
+
+/// The language that marks a text where nobody asks for another.
+std::int32_t SentencePieceTokenizer::language(const JsonObject& config) const {
+  std::string token = config.find_text("src_lang").value_or(std::string(class_->usual_language));
+  if (class_->numbering == Numbering::m2m100) token = "__" + token + "__";
+  const std::int32_t id = id_of(token);
+  if (!added_.is_special(id)) config.refuse("src_lang", fmt::format("one of {}", fmt::join(languages_, ", ")));
+  return id;
 }
 
 std::vector<std::int32_t> SentencePieceTokenizer::encode(std::string_view text, const EncodeOptions& options) const {

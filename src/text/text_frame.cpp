@@ -68,6 +68,17 @@ std::optional<std::int32_t> find_piece(const Tokenizer& tokenizer, std::initiali
   return std::nullopt;
 }
 
+std::vector<std::int32_t> ids_without_piece(const Tokenizer& tokenizer, std::int64_t count,
+                                            std::span<const std::int32_t> wanted) {
+  const std::vector<std::string>& pieces = tokenizer.pieces();
+  Ids ids;
+  for (std::int32_t id = 0; id < count; ++id) {
+    const bool has_piece = id < std::ssize(pieces) && !pieces[static_cast<std::size_t>(id)].empty();
+    if (!has_piece && std::ranges::find(wanted, id) == wanted.end()) ids.push_back(id);
+  }
+  return ids;
+}
+
 PairFrames pair_frames(const Tokenizer& tokenizer, std::span<const std::int32_t> others, const Languages& languages,
                        std::string_view model) {
   PairFrames frames{.source = frame_of(tokenizer), .target = frame_of(tokenizer.target())};

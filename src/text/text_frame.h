@@ -28,6 +28,10 @@ TextFrame frame_of(const Tokenizer& tokenizer);
 /// The id of the first of `names` that is a piece of the vocabulary.
 std::optional<std::int32_t> find_piece(const Tokenizer& tokenizer, std::initializer_list<std::string_view> names);
 
+/// The ids below `count` that no piece of the vocabulary has, but for those in `wanted`.
+std::vector<std::int32_t> ids_without_piece(const Tokenizer& tokenizer, std::int64_t count,
+                                            std::span<const std::int32_t> wanted);
+
 /// Names of languages, as tokenizers write them: en_XX (mBART), en (M2M-100), eng_Latn (NLLB). Empty: what the
 /// tokenizer's files say.
 struct Languages {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
+#include "formats/printable.h"
+
 namespace rapt {
 namespace {
 
@@ -11,6 +14,8 @@ constexpr std::string_view kIrrelevantOfMarian[] = {"backend",           "is_loc
                                                     "model_input_names", "model_max_length", "name_or_path",
                                                     "padding_side",      "processor_class",  "special_tokens_map_file",
                                                     "tokenizer_file",    "truncation_side"};
+
+constexpr std::size_t kMaxIdsPerPiece = 4;  // a vocabulary with more gaps than that is damaged
 
 constexpr std::string_view kUnsupported[] = {"additional_special_tokens", "bos_token",           "cls_token",
                                              "extra_special_tokens",      "mask_token",          "sep_token",
@@ -26,6 +31,24 @@ bool swallows_whitespace(const Json& token) {
 }
 
 }  // namespace
+
+std::vector<std::string> read_vocabulary(const std::filesystem::path& file) {
+  const Json ids = read_json(file);
+  require(ids.is_object() && !ids.empty(), "{} must be an object that gives each piece its id", file.string());
+  const std::size_t max_id = kMaxIdsPerPiece * ids.size();
+  std::vector<std::string> pieces;
+  for (const auto& [piece, id] : ids.items()) {
+    require(id.is_number_unsigned() && id <= max_id, "{}: \"{}\": expected an id from 0 to {}, found {}", file.string(),
+            printable(piece), max_id, printable(id.dump()));
+    require(!piece.empty(), "{}: the piece with id {} is empty", file.string(), id.dump());
+    const auto index = id.get<std::size_t>();
+    if (index >= pieces.size()) pieces.resize(index + 1);
+    require(pieces[index].empty(), "{}: id {} belongs to two pieces, \"{}\" and \"{}\"", file.string(), index,
+            printable(pieces[index]), printable(piece));
+    pieces[index] = piece;
+  }
+  return pieces;
+}
 
 OrderedJson vocabulary_object(const std::vector<std::string>& pieces) {
   OrderedJson object = OrderedJson::object();

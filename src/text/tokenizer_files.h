@@ -6,10 +6,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/json.h"
 
 namespace rapt {
+
+/// Reads a vocabulary from an object that gives each piece its id (vocab.json): pieces by id, empty where none has the
+/// id. Throws Error unless the ids differ and have few gaps.
+std::vector<std::string> read_vocabulary(const std::filesystem::path& file);
 
 /// A vocabulary as its files hold it: each piece with its id, in the order of the ids. An empty piece is an id that
 /// none has; the others must differ.

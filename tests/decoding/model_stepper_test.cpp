@@ -274,6 +274,28 @@ TEST(Generation, PenalisedBeamsAreThoseOfTransformers) {
   }
 }
 
+/// transformers' beam search into a language: the first token forced (mBART-50, M2M-100, NLLB), or the decoder begun
+/// with it (the first mBART).
+TEST(Translation, IntoALanguageIsThatOfTransformers) {
+  const auto golden = nlohmann::json::parse(std::ifstream(data + "/decoding/forced_language.json"));
+  for (const std::string name : {"mbart-tiny", "m2m_100-tiny"}) {
+    SCOPED_TRACE(name);
+    const auto model = load_model(data + "/" + name);
+    Context ctx;
+    for (const auto& c : golden[name]) {
+      TranslationOptions options{
+          .length_penalty = LengthPenalty::average, .max_length_factor = 0, .max_length_offset = 12};
+      if (c.contains("forced_bos_token_id")) options.forced_bos = c["forced_bos_token_id"].get<std::int32_t>();
+      if (c.contains("decoder_start_token_id")) options.decoder_start = c["decoder_start_token_id"].get<std::int32_t>();
+      const Hypothesis best = translate(ctx, *model, std::vector<Ids>{c["source"].get<Ids>()}, options)[0].front();
+      Ids written = best.tokens;
+      if (best.end) written.push_back(*best.end);
+      EXPECT_EQ(written, c["ids"].get<Ids>()) << c;
+      EXPECT_NEAR(best.score, c["score"].get<double>(), 1e-4) << c;
+    }
+  }
+}
+
 TEST(ModelStepper, HypothesesKeepTheirPastWhenTheyAreReordered) {
   const auto model = load_model(data + "/marian-tiny");
   Context ctx;

@@ -85,6 +85,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                          testing::Values(Case{"llama-tiny", nlohmann::json::object()},
                                          Case{"llama-linear-tiny", nlohmann::json::object()},
                                          Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
+                                         Case{"llama-yarn-tiny", nlohmann::json::object()},
                                          Case{"qwen2-tiny", {{"use_sliding_window", false}}},
                                          Case{"qwen3-tiny", nlohmann::json::object()},
                                          Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}),
@@ -93,6 +94,74 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+TEST(GgufParts, AreTheModelInOneFile) {
+  const fs::path parts = data / "gguf" / "parts-00001-of-00003.gguf";
+  Context ctx;
+  const Tensor expected = load_model(data / "gguf" / "llama-tiny.gguf")->logits(ctx, two_texts());
+  for (const auto& model : {load_model(parts), map_model(parts)}) {
+    EXPECT_TRUE(std::ranges::equal(model->logits(ctx, two_texts()).values<float>(), expected.values<float>()));
+  }
+}
+
+/// A model of the architecture with such keys for its rotary embedding, read as far as its configuration.
+RotaryScaling scaling_with(const std::vector<std::string>& keys) {
+  GgufBytes bytes{.keys = {gguf_string("general.architecture", "llama"), gguf_u32("llama.block_count", 1),
+                           gguf_u32("llama.embedding_length", 8), gguf_u32("llama.attention.head_count", 1),
+                           gguf_u32("llama.context_length", 64), gguf_u32("llama.feed_forward_length", 8),
+                           gguf_f32("llama.attention.layer_norm_rms_epsilon", 1e-5F),
+                           gguf_string("llama.rope.scaling.type", "yarn")},
+                  .infos = {gguf_info("token_embd.weight", {8, 4}, 0, 0)},
+                  .data = 128};
+  bytes.keys.insert(bytes.keys.end(), keys.begin(), keys.end());
+  const Scratch scratch;
+  put(scratch / "model.gguf", bytes.text());
+  return gguf_config(read_gguf(scratch / "model.gguf")).rotary_scaling;
+}
+
+const std::string yarn_factor = gguf_f32("llama.rope.scaling.factor", 4);
+
+TEST(GgufYarn, KeysAreThoseOfConfigJson) {
+  const RotaryScaling plain = scaling_with({yarn_factor});
+  EXPECT_EQ(plain.kind, RotaryScaling::Kind::yarn);
+  EXPECT_EQ(plain.factor, 4);
+  EXPECT_EQ(plain.original_positions, 64) << "the context of the file";
+  EXPECT_EQ(plain.beta_fast, 32);
+  EXPECT_EQ(plain.beta_slow, 1);
+  EXPECT_TRUE(plain.truncate);
+  const double recommended = 1 + 0.1 * std::log(4.);
+  EXPECT_DOUBLE_EQ(plain.attention_factor, recommended);
+
+  const RotaryScaling full = scaling_with(
+      {yarn_factor, gguf_u32("llama.rope.scaling.original_context_length", 16),
+       gguf_key("llama.rope.scaling.finetuned", GgufType::boolean, raw(true)),
+       gguf_f32("llama.rope.scaling.yarn_ext_factor", 1), gguf_f32("llama.rope.scaling.yarn_attn_factor", 1.1F),
+       gguf_f32("llama.rope.scaling.yarn_beta_fast", 16), gguf_f32("llama.rope.scaling.yarn_beta_slow", 2),
+       gguf_f32("llama.rope.scaling.yarn_log_multiplier", 0)});
+  EXPECT_EQ(full.original_positions, 16);
+  EXPECT_DOUBLE_EQ(full.attention_factor, 1.1);
+  EXPECT_EQ(full.beta_fast, 16);
+  EXPECT_EQ(full.beta_slow, 2);
+
+  const std::string attention = gguf_f32("llama.rope.scaling.attn_factor", 0.5);
+  EXPECT_DOUBLE_EQ(scaling_with({yarn_factor, attention}).attention_factor, 0.5 * recommended);
+}
+
+TEST(GgufYarn, WhatWouldComputeSomethingElseIsRefused) {
+  const auto refused = [](const std::vector<std::string>& keys, std::string_view message) {
+    return refuses([&] { scaling_with(keys); }, "model.gguf: key \"llama.rope.scaling.", message);
+  };
+  EXPECT_TRUE(refused({}, "factor\" is missing"));
+  EXPECT_TRUE(refused({gguf_f32("llama.rope.scaling.factor", 0)}, "factor\": expected an f32 or f64 from 1 to "));
+  EXPECT_TRUE(refused({yarn_factor, gguf_u32("llama.rope.scaling.original_context_length", 0)},
+                      "original_context_length\": expected an integer from 1 to "));
+  EXPECT_TRUE(refused({yarn_factor, gguf_f32("llama.rope.scaling.yarn_ext_factor", 0.5)},
+                      "yarn_ext_factor\": expected an f32 or f64 from 1 to 1, found 0.5"));
+  EXPECT_TRUE(refused({yarn_factor, gguf_f32("llama.rope.scaling.yarn_log_multiplier", 0.1F)},
+                      "yarn_log_multiplier\": expected an f32 or f64 from 0 to 0, found 0.1"));
+  EXPECT_TRUE(refused({yarn_factor, gguf_f32("llama.rope.scaling.attn_factor", 0)}, "attn_factor\": expected"));
+  EXPECT_TRUE(refused({yarn_factor, gguf_f32("llama.rope.scaling.alpha", 1)}, "alpha\" (1) may change what"));
+}
 
 TEST(GgufTensors, BlocksAreUnpackedWhenTheyAreRead) {
   constexpr std::uint32_t q8_0 = 8;
@@ -147,7 +216,8 @@ TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
                       "key \"general.architecture\": expected llama, qwen2, qwen3 or gemma2, found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
-  EXPECT_TRUE(refused("llama-linear-tiny", "linear", "magick", "\"llama.rope.scaling.type\": expected none or linear"));
+  EXPECT_TRUE(
+      refused("llama-linear-tiny", "linear", "magick", "\"llama.rope.scaling.type\": expected none, linear or yarn"));
   EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight",
                       "tensor \"blk.1.ffn_xx.weight\" [24, 16]: a llama model has no such tensor"));
   EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight",
