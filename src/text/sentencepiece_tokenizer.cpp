@@ -51,11 +51,11 @@ std::string model_name(const std::filesystem::path& directory) {
   return "";
 }
 
-enum class Numbering { llama, t5, fairseq, m2m100 };
-
-enum class Place { none, before, before_or_behind, behind };
-
 }  // namespace
+
+enum class SentencePieceTokenizer::Numbering { llama, t5, fairseq, m2m100 };
+
+enum class SentencePieceTokenizer::Place { none, before, before_or_behind, behind };
 
 struct SentencePieceTokenizer::Class {
   std::string_view name;

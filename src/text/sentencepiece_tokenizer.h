@@ -49,6 +49,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   SentencePieceTokenizer() = default;
+  enum class Numbering;
+  enum class Place;
   struct Class;
   static const Class& find_class(const std::filesystem::path& directory, const JsonObject& config,
                                  std::size_t model_pieces);
