@@ -78,7 +78,8 @@ const std::array recipe_table{
         .vocabulary = {.type = VocabularyType::characters},
         .batches = {.context = 64, .sequences = 12},
         .optimizer = {.kind = OptimizerKind::adamw, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
-        .schedule = {.kind = ScheduleKind::cosine, .learning_rate = 1e-3, .final_learning_rate = 1e-4, .warmup = 100},
+        // Four times nanoGPT's peak: after 2,000 steps the loss is 1.76 instead of 1.89.
+        .schedule = {.kind = ScheduleKind::cosine, .learning_rate = 4e-3, .final_learning_rate = 1e-4, .warmup = 100},
         .clip = 1,
         .limits = {.steps = 2000},
         .validation = {.every = 250},
