@@ -92,7 +92,10 @@ struct Storage {
       : width(row), data(static_cast<std::size_t>(tokens * (row + gap)), of(value)) {}
   Storage(const std::vector<double>& values, int row)
       : Storage(static_cast<std::int64_t>(values.size()) / row, row, std::numeric_limits<double>::quiet_NaN()) {
-    for (std::size_t i = 0; i < values.size(); ++i) data[place(i)] = of(values[i]);
+    const double* value = values.data();
+    for (std::int64_t token = 0; token < tokens(); ++token) {
+      for (int i = 0; i < width; ++i) data[static_cast<std::size_t>(token * (width + gap) + i)] = of(*value++);
+    }
   }
 
   static T of(double value) {
@@ -103,15 +106,14 @@ struct Storage {
     }
   }
   static double number(T value) { return static_cast<Scalar<T>>(value); }
-  std::size_t place(std::size_t i) const {
-    const auto row = static_cast<std::size_t>(width);
-    return i / row * (row + gap) + i % row;
-  }
   std::int64_t tokens() const { return static_cast<std::int64_t>(data.size()) / (width + gap); }
   Rows rows() { return {dtype_of<T>, data.data(), width + gap}; }
   std::vector<double> values() const {
     std::vector<double> result(static_cast<std::size_t>(tokens() * width));
-    for (std::size_t i = 0; i < result.size(); ++i) result[i] = number(data[place(i)]);
+    double* value = result.data();
+    for (std::int64_t token = 0; token < tokens(); ++token) {
+      for (int i = 0; i < width; ++i) *value++ = number(data[static_cast<std::size_t>(token * (width + gap) + i)]);
+    }
     return result;
   }
   /// The rows of some tokens, gaps and all.
