@@ -170,7 +170,7 @@ void weights(const Problem& problem, const Inputs& inputs, const void* log_sum_e
 namespace {
 
 /// What a person reads of a long list of positions or a large mask.
-std::string shortened(std::string text) {
+std::string shortened(const std::string& text) {
   constexpr std::size_t most = 200;
   return text.size() <= most ? text : text.substr(0, most) + "...";
 }

@@ -58,10 +58,10 @@ struct WeightTile {
     if (call.decayed) {
       // From the last key seen here to the query.
       const long distance = visible - chunk.first_key - seen;
+      const long whole_chunks = distance / chunk_tokens;
       const S* powers = decay_table<S>(call, item, 0) + DecayTable::powers;
-      return powers[distance % chunk_tokens] *
-             static_cast<S>(__builtin_pow(static_cast<double>(powers[chunk_tokens]),
-                                          static_cast<double>(distance / chunk_tokens)));
+      return powers[distance % chunk_tokens] * static_cast<S>(__builtin_pow(static_cast<double>(powers[chunk_tokens]),
+                                                                            static_cast<double>(whole_chunks)));
     }
     const S log_sum_exp = static_cast<const S*>(call.log_sum_exp)[row_index(call, item, chunk.first_query + i, 0)];
     if (log_sum_exp == -infinity<S>) return 0;

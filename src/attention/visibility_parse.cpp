@@ -168,7 +168,7 @@ Visibility read_set(ExpressionReader& reader) {
     reader.go_to(begin);
     reader.refuse(set->usage, fmt::format(" with {} arguments", arguments.count()));
   }
-  const Visibility result = set->make(arguments, align);
+  Visibility result = set->make(arguments, align);
   reader.go_to(end);
   return result;
 }
@@ -178,7 +178,7 @@ Visibility read_union(ExpressionReader& reader, int nested);
 Visibility read_operand(ExpressionReader& reader, int nested) {
   if (!reader.take('(')) return read_set(reader);
   if (nested == most_nested) reader.refuse(fmt::format("at most {} parentheses within each other", most_nested));
-  const Visibility inside = read_union(reader, nested + 1);
+  Visibility inside = read_union(reader, nested + 1);
   if (!reader.take(')')) reader.refuse("\"&\", \"|\" or \")\"");
   return inside;
 }
@@ -203,7 +203,7 @@ Visibility read_visibility(ExpressionReader& reader) {
 
 Visibility Visibility::parse(std::string_view text) {
   ExpressionReader reader("visibility", text);
-  const Visibility result = read_visibility(reader);
+  Visibility result = read_visibility(reader);
   if (!reader.at_end()) reader.refuse("\"&\", \"|\" or the end");
   return result;
 }

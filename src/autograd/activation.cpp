@@ -4,7 +4,7 @@ namespace rapt::ops {
 
 Var activation(Context& ctx, kernels::Activation activation, const Var& x, float dropout) {
   const Dropout mask = draw_dropout(ctx, dropout);
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   kernels::activation_forward(ctx, activation, x.value(), mask, y.value());
   if (ctx.tape == nullptr) return y;
 

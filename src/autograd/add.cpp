@@ -13,7 +13,7 @@ Dropout draw_dropout(Context& ctx, float probability) {
 Var dropout(Context& ctx, const Var& x, float probability) {
   const Dropout mask = draw_dropout(ctx, probability);
   if (!mask.active()) return x;
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   kernels::add_dropout(ctx, {}, x.value(), mask, y.value());
   ctx.tape->record([=](Context& c) {
     Tensor dy = y.take_gradient();
@@ -25,7 +25,7 @@ Var dropout(Context& ctx, const Var& x, float probability) {
 }
 
 Var scale(Context& ctx, const Var& x, double factor) {
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   std::memcpy(y.value().raw_write(), x.value().raw(), x.value().bytes());
   kernels::scale(ctx, y.value(), factor);
   if (ctx.tape == nullptr) return y;
@@ -41,7 +41,7 @@ Var scale(Context& ctx, const Var& x, double factor) {
 
 Var add(Context& ctx, const Var& x, const Var& s, float dropout) {
   const Dropout mask = draw_dropout(ctx, dropout);
-  const Var z(ctx.allocate(x.shape(), x.dtype()));
+  Var z(ctx.allocate(x.shape(), x.dtype()));
   kernels::add_dropout(ctx, x.value(), s.value(), mask, z.value());
   if (ctx.tape == nullptr) return z;
 

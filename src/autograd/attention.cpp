@@ -37,7 +37,7 @@ Var scaled_dot_product_attention(Context& ctx, const HeadColumns& q, const HeadC
                              .dropout = draw_dropout(ctx, options.dropout)};
   const DType dtype = q.values.dtype();
   const std::int64_t tokens = q.values.dim(0);
-  const Var out(ctx.allocate({tokens, static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
+  Var out(ctx.allocate({tokens, static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
   Tensor log_sum_exp;
   if (ctx.tape != nullptr || ctx.trace != nullptr) {
     log_sum_exp = ctx.allocate({tokens, options.heads}, scalar_type(dtype));

@@ -5,7 +5,7 @@
 namespace rapt::ops {
 
 Var delta_gates(Context& ctx, const Var& z, const WeightPtr& a_log, const WeightPtr& dt_bias) {
-  const Var y(ctx.allocate(z.shape(), a_log->dtype()));
+  Var y(ctx.allocate(z.shape(), a_log->dtype()));
   const kernels::DeltaGates gates{
       .z = z.value(), .a_log = a_log->value(), .dt_bias = dt_bias->value(), .gates = y.value()};
   kernels::delta_gates_forward(ctx, gates);

@@ -11,7 +11,7 @@ Var embedding(Context& ctx, std::span<const std::int32_t> ids, const WeightPtr& 
   const auto tokens = static_cast<std::int64_t>(ids.size());
   const WeightPtr& learned = options.learned_positions;
   const Dropout dropout = draw_dropout(ctx, options.dropout);
-  const Var y(ctx.allocate({tokens, table->shape()[1]}, ctx.compute));
+  Var y(ctx.allocate({tokens, table->shape()[1]}, ctx.compute));
   const Tensor rows = table->rows_from_source(ids);
   std::vector<std::int32_t> places(rows.defined() ? ids.size() : 0);
   std::iota(places.begin(), places.end(), 0);

@@ -6,7 +6,7 @@ namespace rapt::ops {
 
 Var gated(Context& ctx, kernels::Activation activation, const Var& x, float dropout) {
   const Dropout mask = draw_dropout(ctx, dropout);
-  const Var y(ctx.allocate({x.dim(0), x.dim(1) / 2}, x.dtype()));
+  Var y(ctx.allocate({x.dim(0), x.dim(1) / 2}, x.dtype()));
   kernels::gated_forward(ctx, activation, x.value(), mask, y.value());
   if (ctx.tape == nullptr) return y;
 

@@ -30,7 +30,7 @@ void add_input_gradient(Context& ctx, const Var& x, const kernels::LayerNorm& no
 Var layer_norm(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, double epsilon) {
   kernels::LayerNorm norm = operands(ctx, x, weight, bias, epsilon);
   kernels::layer_norm_forward(ctx, norm);
-  const Var y(std::move(norm.y));
+  Var y(std::move(norm.y));
   if (ctx.tape == nullptr) return y;
 
   ctx.tape->record([=](Context& c) {
@@ -48,7 +48,7 @@ Var add_and_norm(Context& ctx, const Var& x, const Var& s, float dropout, const 
   norm.dropout = draw_dropout(ctx, dropout);
   norm.z = ctx.allocate(x.shape(), x.dtype());
   kernels::layer_norm_forward(ctx, norm);
-  const Var y(std::move(norm.y));
+  Var y(std::move(norm.y));
   if (ctx.tape == nullptr) return y;
 
   ctx.tape->record([=](Context& c) {

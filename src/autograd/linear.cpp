@@ -4,7 +4,7 @@
 namespace rapt::ops {
 
 Var linear(Context& ctx, const Var& x, const WeightPtr& weight, const WeightPtr& bias, bool relu, DType result) {
-  const Var y(ctx.allocate({x.dim(0), weight->shape()[0]}, result));
+  Var y(ctx.allocate({x.dim(0), weight->shape()[0]}, result));
   kernels::gemm(ctx, x.value(), weight->matrix(), {.bias = bias ? bias->value() : Tensor(), .relu = relu}, y.value());
   if (ctx.tape == nullptr) return y;
 

@@ -46,7 +46,7 @@ Var linear_attention(Context& ctx, const HeadColumns& q, const HeadColumns& k, c
   require(!states.defined() || ctx.tape == nullptr, "linear attention: there are no gradients through a state");
   const DType dtype = q.values.dtype();
   const PreparedProblem prepared(options, spans, dtype, gates);
-  const Var out(ctx.allocate({q.values.dim(0), static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
+  Var out(ctx.allocate({q.values.dim(0), static_cast<std::int64_t>(options.heads) * options.d_head}, dtype));
   Tensor log_sum_exp;
   if (ctx.trace != nullptr && prepared.form.is_normalised()) {
     log_sum_exp = ctx.allocate({q.values.dim(0), options.heads}, scalar_type(dtype));

@@ -7,7 +7,7 @@
 namespace rapt::ops {
 
 Var normalize_heads(Context& ctx, const Var& x, int heads, int d_head) {
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   std::memcpy(y.value().raw_write(), x.value().raw(), x.value().bytes());
   const DType wide = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
   // |h| = sqrt(d_head) rms(h).

@@ -22,7 +22,7 @@ kernels::RmsNorm operands(Context& ctx, const Tensor& x, const Tensor& y, std::i
 }  // namespace
 
 Var rms_norm(Context& ctx, const Var& x, const RmsNorm& norm) {
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   const kernels::RmsNorm whole = operands(ctx, x.value(), y.value(), 0, 1, norm);
   kernels::rms_norm_forward(ctx, whole);
   if (ctx.tape == nullptr) return y;
@@ -37,7 +37,7 @@ Var rms_norm(Context& ctx, const Var& x, const RmsNorm& norm) {
 }
 
 Var norm_heads(Context& ctx, const Var& x, std::span<const HeadsNorm> parts) {
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   std::memcpy(y.value().raw_write(), x.value().raw(), x.value().bytes());
   std::vector<kernels::RmsNorm> norms;
   std::vector<WeightPtr> weights;

@@ -25,7 +25,7 @@ Var rotary(Context& ctx, const Var& x, const RotaryOptions& options) {
   turn(ctx, x.value(), options, options.positions, false);
   if (ctx.tape == nullptr) return x;
 
-  const Var y(x.value());
+  Var y(x.value());
   std::vector<std::int32_t> kept(options.positions.begin(), options.positions.end());
   ctx.tape->record([=, positions = std::move(kept)](Context& c) {
     Tensor dy = y.take_gradient();

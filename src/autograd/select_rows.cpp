@@ -10,7 +10,7 @@ Var select_rows(Context& ctx, const Var& x, std::vector<std::int32_t> rows) {
               (rows.empty() || (rows.front() >= 0 && rows.back() < x.dim(0))),
           "the rows to select must ascend within 0 to {}", x.dim(0) - 1);
   const auto count = static_cast<std::int64_t>(rows.size());
-  const Var y(ctx.allocate({count, x.dim(1)}, x.dtype()));
+  Var y(ctx.allocate({count, x.dim(1)}, x.dtype()));
   const std::size_t bytes = static_cast<std::size_t>(x.dim(1)) * size_of(x.dtype());
   const auto* from = static_cast<const std::byte*>(x.value().raw());
   auto* to = static_cast<std::byte*>(y.value().raw_write());

@@ -7,7 +7,7 @@ Var soft_cap(Context& ctx, const Var& x, double cap) {
     kernels::soft_cap_forward(ctx, cap, x.value(), x.value());
     return x;
   }
-  const Var y(ctx.allocate(x.shape(), x.dtype()));
+  Var y(ctx.allocate(x.shape(), x.dtype()));
   kernels::soft_cap_forward(ctx, cap, x.value(), y.value());
   ctx.tape->record([=](Context& c) {
     Tensor dy = y.take_gradient();

@@ -79,7 +79,7 @@ inline Tensor random_values(const Context& ctx, std::int64_t rows, std::int64_t 
   for (float& x : table) x = scale * static_cast<float>(random.normal());
   float* const data = values.write<float>();
   for (std::int64_t i = 0; i < values.count(); ++i) data[i] = table[static_cast<std::size_t>(i) % table.size()];
-  const Tensor result = Tensor::empty({rows, width}, dtype);
+  Tensor result = Tensor::empty({rows, width}, dtype);
   kernels::convert(ctx, values, result);
   return result;
 }

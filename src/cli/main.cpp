@@ -14,6 +14,7 @@
 #include "cli/translate.h"
 #include "formats/sigbus.h"
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what throws outside of try is a mistake in the declaration of options.
 int main(int argc, char** argv) {
   rapt::install_sigbus_message();
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};

@@ -13,7 +13,7 @@ namespace {
 std::size_t round_up(std::size_t bytes) {
   bytes = std::max<std::size_t>(bytes, 1024);
   const std::size_t step = std::bit_floor(bytes) / 8;
-  return (bytes + step - 1) / step * step;
+  return (bytes + step - 1) & ~(step - 1);
 }
 
 }  // namespace

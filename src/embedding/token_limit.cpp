@@ -7,7 +7,8 @@ namespace rapt::embedding {
 std::int64_t count_closing_tokens(const Tokenizer& tokenizer) {
   const auto plain = tokenizer.encode("a", {.special_tokens = false});
   const auto whole = tokenizer.encode("a");
-  return whole.end() - std::ranges::search(whole, plain).end();
+  const auto text = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
+  return text == whole.end() ? 0 : whole.end() - text - std::ssize(plain);
 }
 
 std::int64_t cut(std::vector<std::int32_t>& ids, std::int64_t limit, std::int64_t closing_tokens) {

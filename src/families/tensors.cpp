@@ -203,7 +203,7 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
   const bool fits = first.stored->dtype == DType::f32 || (is_table && first.stored->dtype == DType::bf16);
   if (pieces.size() == 1 && fits && first.layout.kind == TensorLayout::plain)
     return first.stored->read().reshape(shape);
-  const Tensor result = Tensor::empty(shape, DType::f32);
+  Tensor result = Tensor::empty(shape, DType::f32);
   Tensor stored;
   Tensor stacked;
   const CheckpointTensor* stacked_of = nullptr;
@@ -224,7 +224,7 @@ Tensor assemble(const Shape& shape, const std::vector<Piece>& pieces, bool is_ta
 /// Rows of a weight that is made of plain pieces, [ids, width] f32; pages of the file that are copied go back to the
 /// system.
 Tensor read_rows(const std::vector<Piece>& pieces, std::int64_t width, std::span<const std::int32_t> ids) {
-  const Tensor result = Tensor::empty({std::ssize(ids), width}, DType::f32);
+  Tensor result = Tensor::empty({std::ssize(ids), width}, DType::f32);
   std::vector<std::int32_t> run;
   for (std::size_t i = 0; i < ids.size(); i += run.size()) {
     const Piece& piece =

@@ -245,7 +245,7 @@ void DirectoryWriter::create_temporary() {
 
 fs::path DirectoryWriter::path(std::string_view name) const {
   require(is_place(name) && name != manifest_name, "\"{}\" cannot name a file of a checkpoint", printable(name));
-  const fs::path result = temporary_ / name;
+  fs::path result = temporary_ / name;
   const fs::path parent = result.parent_path();
   const bool there = is_there(parent) || operations_.mkdir(parent.c_str(), 0777) == 0;
   require(there, "{}: cannot be created: {}", shown(parent), system_message(errno));

@@ -194,7 +194,7 @@ FileOperations& FileOperations::system() {
   return operations;
 }
 
-OutputFile::OutputFile(std::filesystem::path path, FileOperations& operations, std::filesystem::path named)
+OutputFile::OutputFile(const std::filesystem::path& path, FileOperations& operations, std::filesystem::path named)
     : named_(named.empty() ? path : std::move(named)),
       operations_(operations),
       file_(operations.open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {

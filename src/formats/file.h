@@ -83,7 +83,7 @@ class FileOperations {
 class OutputFile {
  public:
   /// Creates `path`, which must not exist. named: what errors call it, where that is not `path`.
-  explicit OutputFile(std::filesystem::path path, FileOperations& operations = FileOperations::system(),
+  explicit OutputFile(const std::filesystem::path& path, FileOperations& operations = FileOperations::system(),
                       std::filesystem::path named = {});
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;

@@ -444,7 +444,7 @@ void Gguf::require_unpackable(std::string_view name) const {
 Tensor Gguf::unpack(std::string_view name) const {
   require_unpackable(name);
   const GgufTensor& found = tensor(name);
-  const Tensor result = Tensor::empty(found.shape, DType::f32);
+  Tensor result = Tensor::empty(found.shape, DType::f32);
   found.type->unpack(found.bytes.data(), found.shape.count() / found.type->elements, result.write<float>());
   return result;
 }
@@ -456,7 +456,7 @@ Tensor Gguf::unpack_rows(std::string_view name, std::span<const std::int32_t> ro
   const std::int64_t width = found.shape[1];
   const std::int64_t blocks = width / found.type->elements;
   const std::size_t row_bytes = static_cast<std::size_t>(blocks) * found.type->bytes;
-  const Tensor result = Tensor::empty({std::ssize(rows), width}, DType::f32);
+  Tensor result = Tensor::empty({std::ssize(rows), width}, DType::f32);
   float* to = result.write<float>();
   // The kernel maps what lies around each row, which would become the whole table in time.
   constexpr std::int64_t rows_at_once = 64;
@@ -517,7 +517,7 @@ Gguf read_gguf_file(const std::filesystem::path& file) {
   return Reader(mapped->bytes(), name).read(mapped, mapped->bytes());
 }
 
-Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string file) {
+Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, const std::string& file) {
   return Reader(bytes, file).read(std::move(keep), {});
 }
 

@@ -126,6 +126,6 @@ Gguf read_gguf(const std::filesystem::path& file);
 Gguf read_gguf_file(const std::filesystem::path& file);
 
 /// The same for bytes that `keep` keeps alive; `file` stands for them in messages.
-Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, std::string file);
+Gguf read_gguf(std::shared_ptr<const void> keep, std::span<const std::byte> bytes, const std::string& file);
 
 }  // namespace rapt

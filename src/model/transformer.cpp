@@ -39,8 +39,8 @@ class Builder {
   Linear stacked(const std::string& prefix, const std::vector<Part>& parts, std::int64_t inputs, bool bias) {
     std::int64_t outputs = 0;
     for (const Part& part : parts) outputs += part.outputs;
-    const Linear whole{.weight = std::make_shared<Weight>(Shape{outputs, inputs}, dtype_),
-                       .bias = bias ? std::make_shared<Weight>(Shape{outputs}, dtype_) : nullptr};
+    Linear whole{.weight = std::make_shared<Weight>(Shape{outputs, inputs}, dtype_),
+                 .bias = bias ? std::make_shared<Weight>(Shape{outputs}, dtype_) : nullptr};
     std::int64_t begin = 0;
     for (const Part& part : parts) {
       list_.push_back({prefix + part.name + ".weight", whole.weight, begin, begin + part.outputs});

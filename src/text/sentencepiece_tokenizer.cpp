@@ -60,10 +60,10 @@ enum class SentencePieceTokenizer::Place { none, before, before_or_behind, behin
 struct SentencePieceTokenizer::Class {
   std::string_view name;
   Numbering numbering;
-  std::string_view model_types = "";  // those of config.json that it is the usual class of
+  std::string_view model_types;  // those of config.json that it is the usual class of
   std::vector<std::string> (*languages)() = nullptr;
   Place language = Place::none;  // where it marks a text
-  std::string_view usual_language = "";
+  std::string_view usual_language;
 };
 
 class SentencePieceTokenizer::Stream final : public TextStream {

@@ -14,7 +14,7 @@ using Ids = std::vector<std::int32_t>;
 std::string some_text(const Tokenizer& tokenizer) {
   for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.pieces()[static_cast<std::size_t>(id)].empty() || tokenizer.display(id).special) continue;
-    const std::string text = tokenizer.decode(Ids{id});
+    std::string text = tokenizer.decode(Ids{id});
     if (!strip(text).empty() && !tokenizer.encode(text, {.special_tokens = false}).empty()) return text;
   }
   fail("the tokenizer has no token but special ones");

@@ -19,7 +19,7 @@ const Tensor& same_tensor(const Safetensors& file, const std::filesystem::path& 
 
 template <typename T>
 Tensor mean(std::span<const Tensor> tensors) {
-  const Tensor result = Tensor::empty(tensors.front().shape(), tensors.front().dtype());
+  Tensor result = Tensor::empty(tensors.front().shape(), tensors.front().dtype());
   T* out = result.write<T>();
   std::vector<const T*> in;
   for (const Tensor& tensor : tensors) in.push_back(tensor.data<T>());

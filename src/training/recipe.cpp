@@ -128,6 +128,8 @@ struct Choice {
   E value;
   std::string_view name;
 };
+template <typename E>
+Choice(E, const char*) -> Choice<E>;
 
 template <typename E>
 constexpr std::array<Choice<E>, 0> choices{};

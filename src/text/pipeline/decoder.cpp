@@ -211,7 +211,7 @@ StepKind read_strip_step(const JsonObject& object) {
 }
 
 StepKind read_replace_step(const JsonObject& object) {
-  const auto replace = [pattern = read_pattern(object), content = object.text("content")](std::string piece) {
+  const auto replace = [pattern = read_pattern(object), content = object.text("content")](const std::string& piece) {
     return replace_matches(piece, pattern(piece), content);
   };
   return {factory<PieceByPiece>(replace)};
@@ -219,7 +219,7 @@ StepKind read_replace_step(const JsonObject& object) {
 
 StepKind read_metaspace_decoder(const JsonObject& object) {
   const Metaspace metaspace = read_metaspace(object);
-  return {factory<FirstAndOthers>([metaspace](std::string piece, bool first) {
+  return {factory<FirstAndOthers>([metaspace](const std::string& piece, bool first) {
     const bool removed = first && metaspace.prepend != Metaspace::Prepend::never;
     return replace_all(piece, metaspace.replacement, removed ? "" : " ");
   })};
@@ -335,7 +335,8 @@ DecoderFactory read_decoder(const JsonObject& object) {
 }
 
 DecoderFactory space_decoder() {
-  return chain({{factory<FirstAndOthers>([](std::string piece, bool first) { return first ? piece : " " + piece; })}});
+  return chain(
+      {{factory<FirstAndOthers>([](const std::string& piece, bool first) { return first ? piece : " " + piece; })}});
 }
 
 }  // namespace rapt

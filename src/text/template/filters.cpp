@@ -145,7 +145,7 @@ std::string escape_html(const std::string& text) {
 }
 
 Value to_integer(const Value& value, const Value* otherwise) {
-  const Value fallback = otherwise == nullptr ? Value(std::int64_t{0}) : *otherwise;
+  Value fallback = otherwise == nullptr ? Value(std::int64_t{0}) : *otherwise;
   if (value.is_integer()) return value.integer();
   if (value.is<double>()) {
     const double number = value.as<double>();
