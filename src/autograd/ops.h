@@ -11,6 +11,7 @@
 #include "autograd/tape.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
+#include "kernels/rotary.h"
 #include "rapt/attention.h"
 #include "rapt/linear_form.h"
 
@@ -91,8 +92,8 @@ struct RotaryOptions {
   std::int64_t begin = 0;
   int heads = 1;
   int d_head = 0;
-  std::shared_ptr<const std::vector<double>> frequencies;  ///< radians a position, of each pair of dimensions
-  double scale = 1;                                        ///< of what is turned
+  std::shared_ptr<const kernels::RotaryTurns> turns;
+  double scale = 1;  ///< of what is turned
   std::span<const std::int32_t> positions;
 };
 Var rotary(Context& ctx, const Var& x, const RotaryOptions& options);

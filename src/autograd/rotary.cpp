@@ -13,7 +13,7 @@ void turn(Context& ctx, const Tensor& x, const RotaryOptions& options, std::span
                         .stride = x.dim(1),
                         .heads = options.heads,
                         .d_head = options.d_head,
-                        .frequencies = *options.frequencies,
+                        .turns = options.turns.get(),
                         .scale = options.scale,
                         .inverse = inverse,
                         .positions = positions});

@@ -23,6 +23,7 @@ namespace rapt::kernels {
 
 RAPT_DISPATCH(gemv_block, (const GemvBlock& block), (block))
 RAPT_DISPATCH(pack_block, (const PackBlock& block), (block))
+RAPT_DISPATCH(gemm_block, (const GemmBlock& block), (block))
 
 namespace {
 
@@ -95,10 +96,10 @@ memory wrap(const memory::desc& desc, const void* data) {
   return {desc, engine(), const_cast<void*>(data)};
 }
 
-void execute(const Product& product, const Primitive& p, const void* a, const memory& b, const void* bias, void* y) {
+void execute(const Product& product, const Primitive& p, const void* a, const void* b, const void* bias, void* y) {
   thread_local dnnl::stream stream(engine());
   std::unordered_map<int, memory> arguments{
-      {DNNL_ARG_SRC, wrap(p.a, a)}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, wrap(p.y, y)}};
+      {DNNL_ARG_SRC, wrap(p.a, a)}, {DNNL_ARG_WEIGHTS, wrap(p.b, b)}, {DNNL_ARG_DST, wrap(p.y, y)}};
   if (product.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(p.bias, bias));
   p.matmul.execute(stream, arguments);
   stream.wait();
@@ -132,7 +133,7 @@ void run_gemv(const Context& ctx, GemvBlock block) {
   });
 }
 
-GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& packed, std::int64_t depth_at_once) {
+GemvBlock gemv_of(const Product& product, const Primitive& p, const void* packed, std::int64_t depth_at_once) {
   return {.dtype = product.input,
           .result = product.output,
           .rows = product.m,
@@ -140,7 +141,7 @@ GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& pack
           .k = product.k,
           .padded_k = p.b.data.padded_dims[0],
           .depth_at_once = depth_at_once,
-          .weight = packed.get_data_handle(),
+          .weight = packed,
           .accumulate = product.accumulate};
 }
 
@@ -148,12 +149,11 @@ GemvBlock gemv_of(const Product& product, const Primitive& p, const memory& pack
 struct GemvTrial {
   const Context& ctx;
   const Product& product;
-  const memory& packed;
+  const void* packed;
   Tensor x, bias, before, after;
   static constexpr std::int64_t compared = 1024;  ///< columns
 
-  GemvTrial(const Context& context, const Product& of, const memory& weight)
-      : ctx(context), product(of), packed(weight) {
+  GemvTrial(const Context& context, const Product& of, const void* weight) : ctx(context), product(of), packed(weight) {
     RandomSequence random(1);
     const auto fill = [&](Shape shape, DType dtype) {
       const Tensor values = Tensor::empty(shape, DType::f32);
@@ -164,7 +164,7 @@ struct GemvTrial {
     bias = fill({product.n}, DType::f32);
     before = fill({product.m, product.n}, product.output);
     after = copy();
-    execute(product, primitive(product), x.raw(), packed, bias.raw(), after.raw_write());
+    execute(product, primitive(product), x.raw(), weight, bias.raw(), after.raw_write());
   }
 
   Tensor copy() const {
@@ -194,7 +194,7 @@ struct GemvTrial {
 /// How many elements of the depth oneDNN sums up at once is its own affair, and differs between shapes and processors:
 /// it is found by trying, so that a row has the same bits among few and among many. 0 where nothing, or not one depth
 /// alone, gives oneDNN's bits.
-std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const memory& packed) {
+std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const void* packed) {
   if (!product.b_packed || product.m > gemv_rows || !is_gemv_layout(primitive(product).b, product.input)) return 0;
   if (product.input == DType::bf16 && isa() != Isa::avx512) return 0;
   // Without rounding to bf16, which would hide what is looked for.
@@ -211,23 +211,142 @@ std::int64_t find_gemv_depth(const Context& ctx, const Product& product, const m
   return proven ? *depths.begin() : 0;
 }
 
-void run(const Context& ctx, const Product& product, const void* a, const memory& b, const void* bias, void* y) {
+void run(const Context& ctx, const Product& product, const void* a, const void* b, const void* bias, void* y) {
   omp_set_num_threads(ctx.threads());  // of the calling thread; oneDNN plans a primitive for this many
-  if (!primitive(product).gemv_depth) {
+  Primitive* p = &primitive(product);
+  if (!p->gemv_depth) {
     const std::int64_t depth = find_gemv_depth(ctx, product, b);
-    primitive(product).gemv_depth = depth;
+    p = &primitive(product);  // others have been made meanwhile
+    p->gemv_depth = depth;
   }
-  const Primitive& p = primitive(product);
-  if (*p.gemv_depth > 0) {
-    GemvBlock block = gemv_of(product, p, b, *p.gemv_depth);
+  if (*p->gemv_depth > 0) {
+    GemvBlock block = gemv_of(product, *p, b, *p->gemv_depth);
     block.x = a;
     block.bias = static_cast<const float*>(bias);
     block.y = y;
     run_gemv(ctx, block);
   } else {
-    execute(product, p, a, b, bias, y);
+    execute(product, *p, a, b, bias, y);
   }
   flops += static_cast<std::uint64_t>(2 * product.m * product.n * product.k);
+}
+
+/// Whether products are made by gemv_block() and gemm_block() instead of oneDNN: but for AVX-512 it has none in bf16,
+/// and those in f32 depend, in their last bits, on the number of rows or threads.
+bool own_products(DType dtype) {
+  return dtype != DType::f64 && isa() != Isa::avx512;
+}
+
+/// As the packed matrix has it.
+std::int64_t padded_depth(std::int64_t depth, DType dtype) {
+  return dtype == DType::bf16 ? depth + depth % 2 : depth;
+}
+
+/// x[rows, k] in f32, as [rows, padded_k] with zeros behind k.
+Tensor widened(const Context& ctx, const Tensor& x, std::int64_t padded_k) {
+  const std::int64_t k = x.dim(1);
+  if (x.dtype() == DType::f32 && padded_k == k) return x;
+  const Tensor wide = Tensor::empty({x.dim(0), padded_k}, DType::f32);
+  const auto* from = x.data<bf16>();
+  auto* to = wide.write<float>();
+  const Blocks blocks = Blocks::of_rows(x.dim(0), k);
+  ctx.parallel_for(blocks.count(), [&](std::int64_t block) {
+    for (std::int64_t row = blocks.begin(block); row < blocks.begin(block) + blocks.length(block); ++row) {
+      for (std::int64_t i = 0; i < k; ++i) to[row * padded_k + i] = static_cast<float>(from[row * k + i]);
+      std::fill_n(to + row * padded_k + k, padded_k - k, 0.0f);
+    }
+  });
+  return wide;
+}
+
+/// x[rows, k]^T of f32.
+Tensor transposed(const Context& ctx, const Tensor& x) {
+  constexpr std::int64_t tile = 16;
+  const std::int64_t rows = x.dim(0);
+  const std::int64_t k = x.dim(1);
+  const Tensor result = Tensor::empty({k, rows}, DType::f32);
+  const auto* from = x.data<float>();
+  auto* to = result.write<float>();
+  const Blocks columns{k, tile};
+  ctx.parallel_for(columns.count(), [&](std::int64_t block) {
+    const std::int64_t begin = columns.begin(block);
+    for (std::int64_t first = 0; first < rows; first += tile) {
+      const std::int64_t last = std::min(rows, first + tile);
+      for (std::int64_t i = begin; i < begin + columns.length(block); ++i) {
+        for (std::int64_t row = first; row < last; ++row) to[i * rows + row] = from[row * k + i];
+      }
+    }
+  });
+  return result;
+}
+
+/// y[rows, n] = x[rows, padded_k] times a packed matrix of `dtype`, with bias and sum.
+void multiply_many(const Context& ctx, const Tensor& x, DType dtype, const void* packed, const GemmEpilogue& epilogue,
+                   const Tensor& y) {
+  const std::int64_t n = y.dim(1);
+  const Blocks rows{x.dim(0), gemm_rows};
+  const std::int64_t groups = (n + gemv_group - 1) / gemv_group;
+  auto* const result = static_cast<std::byte*>(y.raw_write());
+  ctx.parallel_for(groups * rows.count(), [&](std::int64_t i) {
+    const std::int64_t block = i % rows.count();
+    gemm_block({.dtype = dtype,
+                .result = y.dtype(),
+                .rows = rows.length(block),
+                .n = n,
+                .padded_k = x.dim(1),
+                .begin = i / rows.count() * gemv_group,
+                .x = x.data<float>() + rows.begin(block) * x.dim(1),
+                .weight = packed,
+                .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
+                .accumulate = epilogue.accumulate,
+                .y = result + static_cast<std::size_t>(rows.begin(block) * n) * size_of(y.dtype())});
+  });
+}
+
+/// y[rows, n] = x[rows, k] times a matrix as Packs::get_own() packs it. Each sum is taken along k in order, however
+/// many rows there are.
+void multiply_packed(const Context& ctx, const Tensor& x, const void* packed, const GemmEpilogue& epilogue,
+                     const Tensor& y) {
+  const std::int64_t k = x.dim(1);
+  const std::int64_t padded_k = padded_depth(k, x.dtype());
+  flops += static_cast<std::uint64_t>(2 * x.dim(0) * y.dim(1) * k);
+  if (x.dim(0) > gemv_rows) {
+    return multiply_many(ctx, widened(ctx, x, padded_k), x.dtype(), packed, epilogue, y);
+  }
+  run_gemv(ctx, {.dtype = x.dtype(),
+                 .result = y.dtype(),
+                 .rows = x.dim(0),
+                 .n = y.dim(1),
+                 .k = k,
+                 .padded_k = padded_k,
+                 .depth_at_once = k,
+                 .x = x.raw(),
+                 .weight = packed,
+                 .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
+                 .accumulate = epilogue.accumulate,
+                 .y = y.raw_write()});
+}
+
+/// dw[n, k] (+)= dy[rows, n]^T x[rows, k], in f32 whatever they are: elements of bf16 are exact in it.
+void multiply_transposed(const Context& ctx, const Tensor& dy, const Tensor& x, bool accumulate, const Tensor& dw) {
+  const std::int64_t rows = x.dim(0);
+  const std::int64_t k = x.dim(1);
+  const Tensor left = transposed(ctx, widened(ctx, dy, dy.dim(1)));
+  const Tensor right = widened(ctx, x, k);
+  const Tensor packed = Tensor::empty({(k + gemv_group - 1) / gemv_group * gemv_group, rows}, DType::f32);
+  const Blocks blocks = Blocks::of_rows(rows, k);
+  ctx.parallel_for(blocks.count(), [&](std::int64_t i) {
+    pack_block({.dtype = DType::f32,
+                .transposed = true,
+                .first = blocks.begin(i),
+                .rows = blocks.length(i),
+                .k = k,
+                .padded_k = rows,
+                .weight = right.data<float>() + blocks.begin(i) * k,
+                .packed = packed.raw_write()});
+  });
+  multiply_many(ctx, left, DType::f32, packed.raw(), {.accumulate = accumulate}, dw);
+  flops += static_cast<std::uint64_t>(2 * rows * dy.dim(1) * k);
 }
 
 /// The number of rows to compute: rounded up when all the tensors have room for it, so that ragged batches need few
@@ -261,7 +380,7 @@ struct GemmWeight::Packs {
   std::mutex mutex;  // two contexts may share the weights of one model
 
   /// W as the right operand [k, n] of x W^T, or [n, k] of dy W when `gradient`, in the layout that `wanted` asks for.
-  memory get(const GemmWeight& source, bool gradient, DType type, const memory::desc& wanted) {
+  const void* get(const GemmWeight& source, bool gradient, DType type, const memory::desc& wanted) {
     const std::lock_guard lock(mutex);
     Pack& pack = made[{gradient, type}];
     if (!pack.current || pack.layout != wanted) {
@@ -270,32 +389,57 @@ struct GemmWeight::Packs {
         pack.storage = large_page_memory(wanted.get_size());
       }
       if (source.reads_rows() && !gradient && is_gemv_layout(wanted, type)) {
-        pack_rows(source, type, pack);
+        pack_rows(source, false, type, wanted.data.padded_dims[0], {pack.storage.get(), wanted.get_size()});
       } else {
         reorder(source, gradient, pack);
       }
       pack.current = true;
     }
-    return wrap(pack.layout, pack.storage.get());
+    return pack.storage.get();
+  }
+
+  /// W, or its transpose when `gradient`, as gemv_block() and gemm_block() read it.
+  const void* get_own(const GemmWeight& source, bool gradient, DType type) {
+    const std::lock_guard lock(mutex);
+    Pack& pack = made[{gradient, type}];
+    if (!pack.current) {
+      const std::int64_t columns = source.shape()[gradient ? 1 : 0];
+      const std::int64_t depth = padded_depth(source.shape()[gradient ? 0 : 1], type);
+      const std::int64_t whole_groups = (columns + gemv_group - 1) / gemv_group * gemv_group;
+      const std::size_t bytes = static_cast<std::size_t>(whole_groups * depth) * size_of(type);
+      if (pack.storage == nullptr) pack.storage = large_page_memory(bytes);
+      pack_rows(source, gradient, type, depth, {pack.storage.get(), bytes});
+      pack.current = true;
+    }
+    return pack.storage.get();
   }
 
  private:
   /// By parts that stay in the second-level cache: nothing as large as W is ever read or unpacked at once.
-  static void pack_rows(const GemmWeight& source, DType type, const Pack& pack) {
+  static void pack_rows(const GemmWeight& source, bool transposed, DType type, std::int64_t padded_k,
+                        std::span<std::byte> storage) {
     constexpr std::int64_t elements_at_once = 1 << 16;
     const std::int64_t n = source.shape()[0];
     const std::int64_t k = source.shape()[1];
-    const std::int64_t padded_k = pack.layout.data.padded_dims[0];
-    if (n % gemv_group != 0 || k != padded_k) std::memset(pack.storage.get(), 0, pack.layout.get_size());
+    const bool whole = transposed ? k % gemv_group == 0 && n == padded_k : n % gemv_group == 0 && k == padded_k;
+    if (!whole) std::memset(storage.data(), 0, storage.size());
     const std::int64_t rows = std::max<std::int64_t>(1, elements_at_once / k / gemv_group) * gemv_group;
-    source.visit(rows, omp_get_max_threads(), [&](std::int64_t row, const Tensor& part) {
+    const auto pack = [&](std::int64_t row, const Tensor& part) {
+      const Tensor numbers = part.dtype() == DType::f32 ? part : part.to(DType::f32);
       pack_block({.dtype = type,
+                  .transposed = transposed,
                   .first = row,
                   .rows = part.dim(0),
                   .k = k,
                   .padded_k = padded_k,
-                  .weight = part.data<float>(),
-                  .packed = pack.storage.get()});
+                  .weight = numbers.data<float>(),
+                  .packed = storage.data()});
+    };
+    if (source.reads_rows()) return source.visit(rows, omp_get_max_threads(), pack);
+    const Tensor weight = source.weight();
+    const Blocks parts{n, rows};
+    parallel_for(omp_get_max_threads(), parts.count(), [&](std::int64_t i) {
+      pack(parts.begin(i), weight.rows(parts.begin(i), parts.begin(i) + parts.length(i)));
     });
   }
 
@@ -361,6 +505,11 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
           x.shape(), weight.shape(), y.shape());
   if (x.dim(0) == 0) return;
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
+  if (own_products(x.dtype())) {
+    multiply_packed(ctx, x, weight.packs().get_own(weight, false, x.dtype()), epilogue, y);
+    if (epilogue.relu) activation_forward(ctx, Activation::relu, y, {}, y);
+    return;
+  }
   const Product product{.m = padded_rows({&x, &y}),
                         .n = n,
                         .k = k,
@@ -372,7 +521,7 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
                         .accumulate = epilogue.accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
-  const memory packed = weight.packs().get(weight, false, x.dtype(), primitive(product).b);
+  const void* const packed = weight.packs().get(weight, false, x.dtype(), primitive(product).b);
   run(ctx, product, x.raw(), packed, epilogue.bias.raw(), y.raw_write());
   // Not as a post-operation of oneDNN's, which makes 0 of NaN: a model with damaged weights would go on in silence.
   if (epilogue.relu) activation_forward(ctx, Activation::relu, y, {}, y);
@@ -386,6 +535,9 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
           weight.shape(), dx.shape());
   if (dy.dim(0) == 0) return;
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
+  if (own_products(dy.dtype())) {
+    return multiply_packed(ctx, dy, weight.packs().get_own(weight, true, dy.dtype()), {.accumulate = accumulate}, dx);
+  }
   const Product product{.m = padded_rows({&dy, &dx}),
                         .n = k,
                         .k = n,
@@ -397,7 +549,7 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
                         .accumulate = accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
-  const memory packed = weight.packs().get(weight, true, dy.dtype(), primitive(product).b);
+  const void* const packed = weight.packs().get(weight, true, dy.dtype(), primitive(product).b);
   run(ctx, product, dy.raw(), packed, nullptr, dx.raw_write());
 }
 
@@ -409,6 +561,7 @@ void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x,
     if (!accumulate) std::memset(dw.raw_write(), 0, dw.bytes());
     return;
   }
+  if (own_products(dy.dtype())) return multiply_transposed(ctx, dy, x, accumulate, dw);
   const std::int64_t rows = padded_rows({&dy, &x});
   if (rows != dy.dim(0)) {
     zero_rows_behind(dy, rows);
@@ -425,7 +578,7 @@ void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x,
                         .accumulate = accumulate,
                         .threads = ctx.threads()};
   omp_set_num_threads(ctx.threads());
-  run(ctx, product, dy.raw(), wrap(primitive(product).b, x.raw()), nullptr, dw.raw_write());
+  run(ctx, product, dy.raw(), x.raw(), nullptr, dw.raw_write());
 }
 
 std::uint64_t gemm_flops() {

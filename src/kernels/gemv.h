@@ -1,5 +1,6 @@
-/// Products of a few rows with a packed matrix, for decoding: such a product takes the time in which its matrix comes
-/// from memory, and where that is fast, this reads it faster than oneDNN does.
+/// Products with a packed matrix. Those of a few rows, as in decoding, take the time in which the matrix comes from
+/// memory, and this reads it faster than oneDNN does; those of many rows are for processors on which oneDNN has no
+/// products of the type.
 #pragma once
 
 #include <stdint.h>
@@ -33,15 +34,34 @@ struct GemvBlock {
   void* y = nullptr;
 };
 
-/// Rows of W (columns of the product), f32, to be laid where GemvBlock reads them.
+/// Rows of W, f32, to be laid where GemvBlock reads them. They are columns of the product or, transposed, steps of its
+/// depth: the product is then with W^T, whose padded_k is the number of rows, rounded up.
 struct PackBlock {
   DType dtype = DType::f32;  ///< of the packed matrix
-  int64_t first = 0;         ///< where the rows stand in W
+  bool transposed = false;
+  int64_t first = 0;  ///< where the rows stand in W; even where they are transposed
   int64_t rows = 0;
   int64_t k = 0;
   int64_t padded_k = 0;
   const float* weight = nullptr;  ///< [rows, k]
   void* packed = nullptr;         ///< of the whole matrix
 };
+
+/// The same product for many rows, 64 columns at a time: every sum is taken along the depth in order, as GemvBlock
+/// takes it with depth_at_once = k.
+struct GemmBlock {
+  DType dtype = DType::f32;   ///< f32 or bf16: of W
+  DType result = DType::f32;  ///< of y: f32, or bf16
+  int64_t rows = 0;           ///< at most gemm_rows
+  int64_t n = 0;
+  int64_t padded_k = 0;
+  int64_t begin = 0;         ///< the first of up to 64 columns, a multiple of 64
+  const float* x = nullptr;  ///< [rows, padded_k]
+  const void* weight = nullptr;
+  const float* bias = nullptr;  ///< [n] or null
+  bool accumulate = false;
+  void* y = nullptr;  ///< [rows, n]
+};
+constexpr int64_t gemm_rows = 96;
 
 }  // namespace rapt::kernels

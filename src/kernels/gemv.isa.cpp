@@ -1,49 +1,7 @@
-#include "kernels/gemv.h"
-
-#include "kernels/vector_loops.h"
+#include "kernels/packed_loops.h"
 
 namespace rapt::kernels::RAPT_ISA {
 namespace {
-
-/// A step in depth: one element of f32 or a pair of bf16, times the weights of one vector of columns.
-template <typename T>
-struct Step;
-
-template <>
-struct Step<float> {
-  static constexpr int depth = 1;
-  static RAPT_INLINE F32 broadcast_at(const float* x, int64_t i, int64_t) { return broadcast(x[i]); }
-  /// Said as one operation, as oneDNN does it: without optimisation g++ makes two of it in some loops.
-  static RAPT_INLINE F32 add(F32 sum, F32 x, const float* weights) {
-    const F32 w = load(weights);
-#if RAPT_LANES == 16 && defined(__AVX512F__)
-    return reinterpret_cast<F32>(_mm512_maskz_fmadd_ps(0xffff, reinterpret_cast<__m512>(x), reinterpret_cast<__m512>(w),
-                                                       reinterpret_cast<__m512>(sum)));
-#elif RAPT_LANES == 8 && defined(__FMA__)
-    return reinterpret_cast<F32>(
-        _mm256_fmadd_ps(reinterpret_cast<__m256>(x), reinterpret_cast<__m256>(w), reinterpret_cast<__m256>(sum)));
-#else
-    return sum + x * w;
-#endif
-  }
-};
-
-#ifdef __AVX512BF16__
-template <>
-struct Step<bf16> {
-  static constexpr int depth = 2;
-  static RAPT_INLINE __m512bh broadcast_at(const bf16* x, int64_t i, int64_t k) {
-    uint32_t pair = x[i].bits;
-    if (i + 1 < k) memcpy(&pair, static_cast<const void*>(x + i), sizeof pair);
-    return reinterpret_cast<__m512bh>(_mm512_maskz_set1_epi32(0xffff, static_cast<int>(pair)));
-  }
-  static RAPT_INLINE F32 add(F32 sum, __m512bh x, const bf16* weights) {
-    __m512bh w;
-    memcpy(&w, static_cast<const void*>(weights), sizeof w);
-    return reinterpret_cast<F32>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), x, w));
-  }
-};
-#endif
 
 /// The processor follows one stream a core by itself, but not far enough ahead to hide memory.
 constexpr int64_t bytes_ahead = 4096;
@@ -69,13 +27,6 @@ RAPT_INLINE void add_up(const GemvBlock& b, const T* weights, int64_t begin, int
   }
 }
 
-template <typename Y, typename Extent>
-RAPT_INLINE void finish(const GemvBlock& b, F32 sum, int64_t column, Y* y, Extent extent) {
-  if (b.bias != nullptr) sum += load(b.bias + column, extent);
-  if (b.accumulate) sum += load(y, extent);
-  store(sum, y, extent);
-}
-
 template <typename T, typename Y, int rows, int vectors>
 RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
   const int64_t in_group = column % gemv_group;
@@ -96,9 +47,9 @@ RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
       if (first >= b.n) break;
       Y* y = static_cast<Y*>(b.y) + r * b.n + first;
       if (first + lanes <= b.n) {
-        finish(b, total[r][v], first, y, Whole{});
+        finish(b.bias, b.accumulate, total[r][v], first, y, Whole{});
       } else {
-        finish(b, total[r][v], first, y, Part{static_cast<int>(b.n - first)});
+        finish(b.bias, b.accumulate, total[r][v], first, y, Part{static_cast<int>(b.n - first)});
       }
     }
   }
@@ -128,6 +79,26 @@ void pack(const PackBlock& b) {
         memcpy(whole, static_cast<const void*>(numbers), sizeof whole);
         uint32_t* to = packed + ((column - in_group) * b.padded_k + i * gemv_group) / in_word + in_group;
         for (int64_t w = 0; w < words && i + w * in_word < b.padded_k; ++w) to[w * gemv_group] = whole[w];
+      }
+    }
+  }
+}
+
+/// The same of W^T: rows of W lie along the depth, those of a step side by side.
+template <typename T>
+void pack_transposed(const PackBlock& b) {
+  constexpr int64_t in_word = 4 / sizeof(T);
+  for (int64_t i = 0; i < b.rows; i += in_word) {
+    for (int64_t column = 0; column < b.k; column += gemv_group) {
+      const int64_t count = b.k - column < gemv_group ? b.k - column : gemv_group;
+      T numbers[in_word][gemv_group] = {};
+      for (int64_t j = 0; j < in_word && i + j < b.rows; ++j) {
+        const float* from = b.weight + (i + j) * b.k + column;
+        each_vector<float>(count, [&](int64_t c, auto part) { store(load(from + c, part), numbers[j] + c, part); });
+      }
+      T* to = static_cast<T*>(b.packed) + column * b.padded_k + (b.first + i) * gemv_group;
+      for (int64_t c = 0; c < gemv_group; ++c) {
+        for (int64_t j = 0; j < in_word; ++j) to[c * in_word + j] = numbers[j][c];
       }
     }
   }
@@ -165,16 +136,14 @@ void multiply_rows(const GemvBlock& b) {
 }  // namespace
 
 void pack_block(const PackBlock& b) {
-  if (b.dtype == DType::f32) return pack<float>(b);
-  return pack<bf16>(b);
+  if (b.dtype == DType::f32) return b.transposed ? pack_transposed<float>(b) : pack<float>(b);
+  return b.transposed ? pack_transposed<bf16>(b) : pack<bf16>(b);
 }
 
 void gemv_block(const GemvBlock& b) {
   if (b.dtype == DType::f32) return multiply_rows<float, float>(b);
-#ifdef __AVX512BF16__
   if (b.result == DType::f32) return multiply_rows<bf16, float>(b);
   return multiply_rows<bf16, bf16>(b);
-#endif
 }
 
 }  // namespace rapt::kernels::RAPT_ISA

@@ -39,11 +39,11 @@ Var SelfAttention::project(Context& ctx, const Var& x, std::span<const std::int3
   }
   // Queries and keys lie side by side, so their heads turn, and shrink to length 1, in one call.
   const int heads = options.heads + options.kv_heads;
-  if (rotary.frequencies) {
+  if (rotary.turns) {
     projected = ops::rotary(ctx, projected,
                             {.heads = heads,
                              .d_head = options.d_head,
-                             .frequencies = rotary.frequencies,
+                             .turns = rotary.turns,
                              .scale = rotary.scale,
                              .positions = positions});
   }

@@ -79,7 +79,7 @@ struct Residual {
 
 /// How the queries and keys of a self-attention are turned by their positions (Su et al. 2021).
 struct Rotary {
-  std::shared_ptr<const std::vector<double>> frequencies;  ///< null: not at all
+  std::shared_ptr<const kernels::RotaryTurns> turns;  ///< null: not at all
   double scale = 1;
 };
 

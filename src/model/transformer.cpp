@@ -145,8 +145,8 @@ class Builder {
       result.key_norm = norm(prefix + "key_norm", NormKind::rms, d_head);
     }
     if (config_.positions == Positions::rotary) {
-      if (!frequencies_) frequencies_ = std::make_shared<const std::vector<double>>(rotary_frequencies(config_));
-      if (!frequencies_->empty()) result.rotary = {frequencies_, config_.rotary_scaling.attention_factor};
+      if (!turns_) turns_ = std::make_shared<const kernels::RotaryTurns>(rotary_frequencies(config_));
+      if (turns_->pairs() > 0) result.rotary = {turns_, config_.rotary_scaling.attention_factor};
     }
     if (layer_attention(config_, kind, layer).is_gated_delta())
       result.delta_gates = delta_gates(prefix, options.kv_heads);
@@ -216,7 +216,7 @@ class Builder {
   // What several blocks share.
   WeightPtr relative_;
   Tensor sinusoids_;
-  std::shared_ptr<const std::vector<double>> frequencies_;
+  std::shared_ptr<const kernels::RotaryTurns> turns_;
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> endings) {

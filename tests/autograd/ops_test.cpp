@@ -238,15 +238,14 @@ TEST(Gradients, CrossAttention) {
 }
 
 TEST(Gradients, Rotary) {
-  const auto frequencies = std::make_shared<const std::vector<double>>(std::vector<double>{1, 0.3, 0.02});
+  const auto turns = std::make_shared<const kernels::RotaryTurns>(std::vector<double>{1, 0.3, 0.02});
   const std::vector<std::int32_t> positions{0, 1, 5};
   const Var x = random_input({3, 24}, 16);
   check_gradients({leaf("x", x)}, [&](Context& ctx) {
     // The operation takes its input's storage over, so it gets a copy, through a linear layer that is the identity.
     const Var copy = ops::add(ctx, x, Var(Tensor::zeros({3, 24}, DType::f64)), 0);
-    return ops::rotary(
-        ctx, copy,
-        {.begin = 8, .heads = 2, .d_head = 8, .frequencies = frequencies, .scale = 1.2, .positions = positions});
+    return ops::rotary(ctx, copy,
+                       {.begin = 8, .heads = 2, .d_head = 8, .turns = turns, .scale = 1.2, .positions = positions});
   });
 }
 

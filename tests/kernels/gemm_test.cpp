@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -147,12 +148,12 @@ TEST(GemmRows, DoNotDependOnTheirNumberNorOnTheThreads) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Context one({.threads = 1});
     Context two({.threads = 2});
-    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{96, 64}, {512, 128}, {1000, 256}}) {
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{96, 64}, {512, 128}, {1000, 256}, {70, 37}}) {
       const TestWeight w(one, n, k, dtype);
       const Tensor x = random_matrix(one, 400, k, dtype, 5);
       const Tensor all = one.allocate({400, n}, dtype);
       gemm(one, x, w.weight, {}, all);
-      for (const std::int64_t rows : {1, 2, 7, 17, 64, 100, 400}) {
+      for (const std::int64_t rows : {1, 2, 5, 7, 17, 64, 100, 400}) {
         for (Context* ctx : {&one, &two}) {
           const Tensor y = ctx->allocate({rows, n}, dtype);
           gemm(*ctx, x.rows(0, rows), w.weight, {}, y);
@@ -165,15 +166,19 @@ TEST(GemmRows, DoNotDependOnTheirNumberNorOnTheThreads) {
 
 TEST(GemmWeightGradient, IsTheSameForAnyNumberOfThreads) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    Context one({.threads = 1});
-    Context two({.threads = 2});
-    const Tensor x = random_matrix(one, 1500, 128, dtype, 5);
-    const Tensor dy = random_matrix(one, 1500, 256, dtype, 6);
-    const Tensor a = Tensor::empty({256, 128}, DType::f32);
-    const Tensor b = Tensor::empty({256, 128}, DType::f32);
-    gemm_weight_gradient(one, dy, x, false, a);
-    gemm_weight_gradient(two, dy, x, false, b);
-    EXPECT_EQ(numbers(a), numbers(b));
+    for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1500, 256, 128}, {64, 32, 16}, {40, 96, 32}}) {
+      Context one({.threads = 1});
+      const Tensor x = random_matrix(one, m, k, dtype, 5);
+      const Tensor dy = random_matrix(one, m, n, dtype, 6);
+      const Tensor expected = Tensor::empty({n, k}, DType::f32);
+      gemm_weight_gradient(one, dy, x, false, expected);
+      for (const int threads : {2, 3}) {
+        const Context several({.threads = threads});
+        const Tensor dw = Tensor::empty({n, k}, DType::f32);
+        gemm_weight_gradient(several, dy, x, false, dw);
+        EXPECT_EQ(numbers(dw), numbers(expected)) << m << " " << n << " " << k << ", " << threads << " threads";
+      }
+    }
   }
 }
 

@@ -20,13 +20,14 @@ Tensor random_rows(const Layout& layout, std::size_t rows, DType dtype) {
   return random_tensor({static_cast<std::int64_t>(rows), layout.heads * layout.d_head + layout.gap}, dtype, 1);
 }
 
-/// 10000^(-2i / rotary), kept for as long as the program runs.
-std::span<const double> frequencies_of(int rotary) {
-  static std::map<int, Values> made;
-  Values& frequencies = made[rotary];
-  for (int i = static_cast<int>(frequencies.size()); i < rotary / 2; ++i)
-    frequencies.push_back(std::pow(10000.0, -2.0 * i / rotary));
-  return frequencies;
+/// Of frequencies 10000^(-2i / rotary), kept for as long as the program runs.
+const RotaryTurns* turns_of(int rotary) {
+  static std::map<int, RotaryTurns> made;
+  const auto found = made.find(rotary);
+  if (found != made.end()) return &found->second;
+  Values frequencies;
+  for (int i = 0; i < rotary / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / rotary));
+  return &made.emplace(rotary, RotaryTurns(frequencies)).first->second;
 }
 
 Rotary rotary_of(const Layout& layout, const Tensor& x, std::span<const std::int32_t> at, bool inverse = false) {
@@ -35,7 +36,7 @@ Rotary rotary_of(const Layout& layout, const Tensor& x, std::span<const std::int
           .stride = x.dim(1),
           .heads = layout.heads,
           .d_head = layout.d_head,
-          .frequencies = frequencies_of(layout.rotary),
+          .turns = turns_of(layout.rotary),
           .inverse = inverse,
           .positions = at};
 }
@@ -146,7 +147,7 @@ TEST(Rotary, SameBitsForAnyNumberOfThreads) {
 
 TEST(Rotary, NoRowsAreNoWork) {
   const Context ctx;
-  rotate(ctx, {.stride = 8, .d_head = 8, .frequencies = frequencies_of(8), .positions = {}});
+  rotate(ctx, {.stride = 8, .d_head = 8, .turns = turns_of(8), .positions = {}});
 }
 
 TEST(Rotary, WrongLayoutsAreErrors) {
@@ -156,9 +157,9 @@ TEST(Rotary, WrongLayoutsAreErrors) {
   const std::vector<std::int32_t> good = {0, 1};
   const std::vector<std::int32_t> bad = {0, -1};
   Rotary rotary = rotary_of(layout, x, good);
-  rotary.frequencies = {};
+  rotary.turns = nullptr;
   expect_error("0 frequencies, expected 1 to half of d_head = 8", [&] { rotate(ctx, rotary); });
-  rotary.frequencies = frequencies_of(10);
+  rotary.turns = turns_of(10);
   expect_error("5 frequencies", [&] { rotate(ctx, rotary); });
   rotary = rotary_of(layout, x, good);
   rotary.heads = 3;

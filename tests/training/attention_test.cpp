@@ -27,7 +27,7 @@ TEST(Attention, AnyOfThemLearnsTenSentencesByHeart) {
   put(scratch / "de", pairs.target);
   const ParallelFiles files{scratch / "en", scratch / "de"};
   int run = 0;
-  for (const char* rules : {"window(1, 1)", "linear elu; cross = linear elu", "linear favor(32)", "decoder = retention",
+  for (const char* rules : {"window(1, 1)", "linear elu; cross = linear elu", "linear favor(64)", "decoder = retention",
                             "decoder = gated_delta", "encoder = linear relu; decoder = strided(2) | window(1, 0)"}) {
     SCOPED_TRACE(rules);
     Settings settings = memorising;
