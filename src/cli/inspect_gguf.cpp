@@ -25,8 +25,8 @@ std::string text_of(const Total& total) {
 
 void print_metadata(const Gguf& file) {
   for (const auto& [key, value] : file.metadata()) {
-    cli::print(fmt::format("{:<44} {}{:<7} {}\n", printable(key), value.length ? "[]" : "  ", name_of(value.type),
-                           value.shown()));
+    cli::print(fmt::format("{:<44} {}{:<7} {}\n", std::string(printable(key)), value.length ? "[]" : "  ",
+                           name_of(value.type), value.shown()));
   }
 }
 
@@ -47,7 +47,7 @@ void print_totals(const Gguf& file) {
 
 void print_tensors(const Gguf& file) {
   for (const auto& [name, tensor] : file.tensors()) {
-    cli::print(fmt::format("{:<64} {:<8} {}\n", printable(name), tensor.type->name, tensor.shape));
+    cli::print(fmt::format("{:<64} {:<8} {}\n", std::string(printable(name)), tensor.type->name, tensor.shape));
   }
 }
 

@@ -176,7 +176,7 @@ Dense read_dense(const path& directory) {
   dense.linear.weight = weight_of(tensors, "linear.weight", {outputs, inputs}, directory);
   if (bias) dense.linear.bias = weight_of(tensors, "linear.bias", {outputs}, directory);
   require(tensors.empty(), "{}: tensor \"{}\" has no use in a dense layer", directory.string(),
-          tensors.empty() ? "" : printable(tensors.begin()->first));
+          printable(tensors.empty() ? std::string_view() : tensors.begin()->first));
   return dense;
 }
 

@@ -1,6 +1,6 @@
 #include "formats/printable.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <cstdint>
 
@@ -40,10 +40,11 @@ bool is_control(std::uint32_t c) {
 
 }  // namespace
 
-std::string printable(std::string_view text, std::size_t limit) {
+Printable::operator std::string() const {
   std::string result;
+  std::string_view text = text_;
   while (!text.empty()) {
-    if (result.size() >= limit) return result + "...";
+    if (result.size() >= limit_) return result + "...";
     const CodePoint c = decode(text);
     const std::size_t bytes = c.bytes == 0 ? 1 : c.bytes;
     if (c.bytes == 0 || is_control(c.value)) {
@@ -61,3 +62,8 @@ std::string shown(const std::filesystem::path& path) {
 }
 
 }  // namespace rapt
+
+fmt::format_context::iterator fmt::formatter<rapt::Printable>::format(const rapt::Printable& text,
+                                                                      fmt::format_context& context) {
+  return fmt::format_to(context.out(), "{}", static_cast<std::string>(text));
+}

@@ -1,5 +1,7 @@
 #include "text/pipeline/post_processor.h"
 
+#include <fmt/format.h>
+
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -29,7 +31,7 @@ void append_special(const JsonObject& object, const std::string& name, std::vect
   const bool known =
       tokens.is_object() && tokens.contains(name) && tokens[name].is_object() && tokens[name].contains("ids");
   if (!known || !tokens[name]["ids"].is_array())
-    object.refuse("special_tokens", "an object with the ids of \"" + printable(name) + "\"");
+    object.refuse("special_tokens", fmt::format("an object with the ids of \"{}\"", printable(name)));
   for (const Json& id : tokens[name]["ids"]) ids.push_back(to_id(object, "special_tokens", id));
   if (ids.size() > kMaxTokens) object.refuse("special_tokens", "at most 64 tokens around a text");
 }
