@@ -7,20 +7,24 @@
 namespace rapt::kernels {
 namespace {
 
-Isa best() {
+constexpr const char* variable = "RAPT_ISA";
+
+bool supports_avx512_core() {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-      __builtin_cpu_supports("avx512bf16")) {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+Isa best() {
+  if (supports_avx512_core() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16"))
     return Isa::avx512;
-  }
   // BMI2 and F16C come with every processor that has AVX2 and FMA.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
   return Isa::portable;
 }
 
 Isa choose() {
-  const char* wanted = std::getenv("RAPT_ISA");
+  const char* wanted = std::getenv(variable);
   if (wanted == nullptr) return best();
   for (const Isa candidate : {Isa::portable, Isa::avx2, Isa::avx512}) {
     if (name_of(candidate) != wanted) continue;
@@ -35,6 +39,11 @@ Isa choose() {
 Isa isa() {
   static const Isa chosen = choose();
   return chosen;
+}
+
+bool has_avx512_core() {
+  static const bool found = isa() == Isa::avx512 || (std::getenv(variable) == nullptr && supports_avx512_core());
+  return found;
 }
 
 std::string_view name_of(Isa isa) {

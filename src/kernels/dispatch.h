@@ -10,6 +10,9 @@ enum class Isa { portable, avx2, avx512 };
 /// The best instruction set of this processor: avx512 needs F, BW, DQ, VL, VNNI and BF16. The environment variable
 /// RAPT_ISA (portable, avx2, avx512) forces a lower one; a wrong name or one the processor lacks throws Error.
 Isa isa();
+/// Whether the processor has the AVX-512 of 2017 (F, BW, DQ and VL), enough for oneDNN's products in f32, and RAPT_ISA
+/// asks for nothing lower.
+bool has_avx512_core();
 std::string_view name_of(Isa isa);
 
 }  // namespace rapt::kernels

@@ -231,10 +231,10 @@ void run(const Context& ctx, const Product& product, const void* a, const void* 
   flops += static_cast<std::uint64_t>(2 * product.m * product.n * product.k);
 }
 
-/// Whether products are made by gemv_block() and gemm_block() instead of oneDNN: but for AVX-512 it has none in bf16,
+/// Whether products are made by gemv_block() and gemm_block() instead of oneDNN: without AVX-512 it has none in bf16,
 /// and those in f32 depend, in their last bits, on the number of rows or threads.
 bool own_products(DType dtype) {
-  return dtype != DType::f64 && isa() != Isa::avx512;
+  return dtype == DType::bf16 ? isa() != Isa::avx512 : !has_avx512_core();
 }
 
 /// As the packed matrix has it.
@@ -246,7 +246,7 @@ std::int64_t padded_depth(std::int64_t depth, DType dtype) {
 Tensor widened(const Context& ctx, const Tensor& x, std::int64_t padded_k) {
   const std::int64_t k = x.dim(1);
   if (x.dtype() == DType::f32 && padded_k == k) return x;
-  const Tensor wide = Tensor::empty({x.dim(0), padded_k}, DType::f32);
+  Tensor wide = Tensor::empty({x.dim(0), padded_k}, DType::f32);
   const auto* from = x.data<bf16>();
   auto* to = wide.write<float>();
   const Blocks blocks = Blocks::of_rows(x.dim(0), k);
@@ -264,7 +264,7 @@ Tensor transposed(const Context& ctx, const Tensor& x) {
   constexpr std::int64_t tile = 16;
   const std::int64_t rows = x.dim(0);
   const std::int64_t k = x.dim(1);
-  const Tensor result = Tensor::empty({k, rows}, DType::f32);
+  Tensor result = Tensor::empty({k, rows}, DType::f32);
   const auto* from = x.data<float>();
   auto* to = result.write<float>();
   const Blocks columns{k, tile};
