@@ -18,12 +18,11 @@
 #include "kernels/gemm_f64.h"
 #include "kernels/gemv.h"
 #include "kernels/operands.h"
+#include "kernels/packed_products.h"
 
 namespace rapt::kernels {
 
 RAPT_DISPATCH(gemv_block, (const GemvBlock& block), (block))
-RAPT_DISPATCH(pack_block, (const PackBlock& block), (block))
-RAPT_DISPATCH(gemm_block, (const GemmBlock& block), (block))
 
 namespace {
 
@@ -31,6 +30,10 @@ using dnnl::memory;
 using Tag = memory::format_tag;
 
 std::atomic<std::uint64_t> flops{0};
+
+void count_flops(std::int64_t m, std::int64_t n, std::int64_t k) {
+  flops += static_cast<std::uint64_t>(2 * m * n * k);
+}
 
 const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
@@ -118,19 +121,6 @@ bool is_gemv_layout(const memory::desc& desc, DType dtype) {
     return false;
   if (pairs && (blocking.inner_blks[2] != 2 || blocking.inner_idxs[2] != 0)) return false;
   return blocking.strides[0] == block && blocking.strides[1] == data.padded_dims[0] * gemv_group;
-}
-
-void run_gemv(const Context& ctx, GemvBlock block) {
-  // Large matrices in more parts than threads: a thread may be held up by other programs.
-  const std::int64_t units = (block.n + gemv_columns - 1) / gemv_columns;
-  const std::int64_t bytes = block.n * block.k * static_cast<std::int64_t>(size_of(block.dtype));
-  const std::int64_t parts = std::min(units, std::int64_t{ctx.threads()} * (bytes > (1 << 22) ? 8 : 1));
-  ctx.parallel_for(parts, [&](std::int64_t part) {
-    GemvBlock own = block;
-    own.begin = units * part / parts * gemv_columns;
-    own.end = std::min(block.n, units * (part + 1) / parts * gemv_columns);
-    gemv_block(own);
-  });
 }
 
 GemvBlock gemv_of(const Product& product, const Primitive& p, const void* packed, std::int64_t depth_at_once) {
@@ -224,129 +214,11 @@ void run(const Context& ctx, const Product& product, const void* a, const void* 
     block.x = a;
     block.bias = static_cast<const float*>(bias);
     block.y = y;
-    run_gemv(ctx, block);
+    multiply_few(ctx, block);
   } else {
     execute(product, *p, a, b, bias, y);
   }
-  flops += static_cast<std::uint64_t>(2 * product.m * product.n * product.k);
-}
-
-/// Whether products are made by gemv_block() and gemm_block() instead of oneDNN: without AVX-512 it has none in bf16,
-/// and those in f32 depend, in their last bits, on the number of rows or threads.
-bool own_products(DType dtype) {
-  return dtype == DType::bf16 ? isa() != Isa::avx512 : !has_avx512_core();
-}
-
-/// As the packed matrix has it.
-std::int64_t padded_depth(std::int64_t depth, DType dtype) {
-  return dtype == DType::bf16 ? depth + depth % 2 : depth;
-}
-
-/// x[rows, k] in f32, as [rows, padded_k] with zeros behind k.
-Tensor widened(const Context& ctx, const Tensor& x, std::int64_t padded_k) {
-  const std::int64_t k = x.dim(1);
-  if (x.dtype() == DType::f32 && padded_k == k) return x;
-  Tensor wide = Tensor::empty({x.dim(0), padded_k}, DType::f32);
-  const auto* from = x.data<bf16>();
-  auto* to = wide.write<float>();
-  const Blocks blocks = Blocks::of_rows(x.dim(0), k);
-  ctx.parallel_for(blocks.count(), [&](std::int64_t block) {
-    for (std::int64_t row = blocks.begin(block); row < blocks.begin(block) + blocks.length(block); ++row) {
-      for (std::int64_t i = 0; i < k; ++i) to[row * padded_k + i] = static_cast<float>(from[row * k + i]);
-      std::fill_n(to + row * padded_k + k, padded_k - k, 0.0f);
-    }
-  });
-  return wide;
-}
-
-/// x[rows, k]^T of f32.
-Tensor transposed(const Context& ctx, const Tensor& x) {
-  constexpr std::int64_t tile = 16;
-  const std::int64_t rows = x.dim(0);
-  const std::int64_t k = x.dim(1);
-  Tensor result = Tensor::empty({k, rows}, DType::f32);
-  const auto* from = x.data<float>();
-  auto* to = result.write<float>();
-  const Blocks columns{k, tile};
-  ctx.parallel_for(columns.count(), [&](std::int64_t block) {
-    const std::int64_t begin = columns.begin(block);
-    for (std::int64_t first = 0; first < rows; first += tile) {
-      const std::int64_t last = std::min(rows, first + tile);
-      for (std::int64_t i = begin; i < begin + columns.length(block); ++i) {
-        for (std::int64_t row = first; row < last; ++row) to[i * rows + row] = from[row * k + i];
-      }
-    }
-  });
-  return result;
-}
-
-/// y[rows, n] = x[rows, padded_k] times a packed matrix of `dtype`, with bias and sum.
-void multiply_many(const Context& ctx, const Tensor& x, DType dtype, const void* packed, const GemmEpilogue& epilogue,
-                   const Tensor& y) {
-  const std::int64_t n = y.dim(1);
-  const Blocks rows{x.dim(0), gemm_rows};
-  const std::int64_t groups = (n + gemv_group - 1) / gemv_group;
-  auto* const result = static_cast<std::byte*>(y.raw_write());
-  ctx.parallel_for(groups * rows.count(), [&](std::int64_t i) {
-    const std::int64_t block = i % rows.count();
-    gemm_block({.dtype = dtype,
-                .result = y.dtype(),
-                .rows = rows.length(block),
-                .n = n,
-                .padded_k = x.dim(1),
-                .begin = i / rows.count() * gemv_group,
-                .x = x.data<float>() + rows.begin(block) * x.dim(1),
-                .weight = packed,
-                .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
-                .accumulate = epilogue.accumulate,
-                .y = result + static_cast<std::size_t>(rows.begin(block) * n) * size_of(y.dtype())});
-  });
-}
-
-/// y[rows, n] = x[rows, k] times a matrix as Packs::get_own() packs it. Each sum is taken along k in order, however
-/// many rows there are.
-void multiply_packed(const Context& ctx, const Tensor& x, const void* packed, const GemmEpilogue& epilogue,
-                     const Tensor& y) {
-  const std::int64_t k = x.dim(1);
-  const std::int64_t padded_k = padded_depth(k, x.dtype());
-  flops += static_cast<std::uint64_t>(2 * x.dim(0) * y.dim(1) * k);
-  if (x.dim(0) > gemv_rows) {
-    return multiply_many(ctx, widened(ctx, x, padded_k), x.dtype(), packed, epilogue, y);
-  }
-  run_gemv(ctx, {.dtype = x.dtype(),
-                 .result = y.dtype(),
-                 .rows = x.dim(0),
-                 .n = y.dim(1),
-                 .k = k,
-                 .padded_k = padded_k,
-                 .depth_at_once = k,
-                 .x = x.raw(),
-                 .weight = packed,
-                 .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
-                 .accumulate = epilogue.accumulate,
-                 .y = y.raw_write()});
-}
-
-/// dw[n, k] (+)= dy[rows, n]^T x[rows, k], in f32 whatever they are: elements of bf16 are exact in it.
-void multiply_transposed(const Context& ctx, const Tensor& dy, const Tensor& x, bool accumulate, const Tensor& dw) {
-  const std::int64_t rows = x.dim(0);
-  const std::int64_t k = x.dim(1);
-  const Tensor left = transposed(ctx, widened(ctx, dy, dy.dim(1)));
-  const Tensor right = widened(ctx, x, k);
-  const Tensor packed = Tensor::empty({(k + gemv_group - 1) / gemv_group * gemv_group, rows}, DType::f32);
-  const Blocks blocks = Blocks::of_rows(rows, k);
-  ctx.parallel_for(blocks.count(), [&](std::int64_t i) {
-    pack_block({.dtype = DType::f32,
-                .transposed = true,
-                .first = blocks.begin(i),
-                .rows = blocks.length(i),
-                .k = k,
-                .padded_k = rows,
-                .weight = right.data<float>() + blocks.begin(i) * k,
-                .packed = packed.raw_write()});
-  });
-  multiply_many(ctx, left, DType::f32, packed.raw(), {.accumulate = accumulate}, dw);
-  flops += static_cast<std::uint64_t>(2 * rows * dy.dim(1) * k);
+  count_flops(product.m, product.n, product.k);
 }
 
 /// The number of rows to compute: rounded up when all the tensors have room for it, so that ragged batches need few
@@ -398,15 +270,14 @@ struct GemmWeight::Packs {
     return pack.storage.get();
   }
 
-  /// W, or its transpose when `gradient`, as gemv_block() and gemm_block() read it.
+  /// W, or its transpose when `gradient`, as multiply_packed() reads it.
   const void* get_own(const GemmWeight& source, bool gradient, DType type) {
     const std::lock_guard lock(mutex);
     Pack& pack = made[{gradient, type}];
     if (!pack.current) {
       const std::int64_t columns = source.shape()[gradient ? 1 : 0];
       const std::int64_t depth = padded_depth(source.shape()[gradient ? 0 : 1], type);
-      const std::int64_t whole_groups = (columns + gemv_group - 1) / gemv_group * gemv_group;
-      const std::size_t bytes = static_cast<std::size_t>(whole_groups * depth) * size_of(type);
+      const std::size_t bytes = packed_bytes(columns, depth, type);
       if (pack.storage == nullptr) pack.storage = large_page_memory(bytes);
       pack_rows(source, gradient, type, depth, {pack.storage.get(), bytes});
       pack.current = true;
@@ -415,34 +286,6 @@ struct GemmWeight::Packs {
   }
 
  private:
-  /// By parts that stay in the second-level cache: nothing as large as W is ever read or unpacked at once.
-  static void pack_rows(const GemmWeight& source, bool transposed, DType type, std::int64_t padded_k,
-                        std::span<std::byte> storage) {
-    constexpr std::int64_t elements_at_once = 1 << 16;
-    const std::int64_t n = source.shape()[0];
-    const std::int64_t k = source.shape()[1];
-    const bool whole = transposed ? k % gemv_group == 0 && n == padded_k : n % gemv_group == 0 && k == padded_k;
-    if (!whole) std::memset(storage.data(), 0, storage.size());
-    const std::int64_t rows = std::max<std::int64_t>(1, elements_at_once / k / gemv_group) * gemv_group;
-    const auto pack = [&](std::int64_t row, const Tensor& part) {
-      const Tensor numbers = part.dtype() == DType::f32 ? part : part.to(DType::f32);
-      pack_block({.dtype = type,
-                  .transposed = transposed,
-                  .first = row,
-                  .rows = part.dim(0),
-                  .k = k,
-                  .padded_k = padded_k,
-                  .weight = numbers.data<float>(),
-                  .packed = storage.data()});
-    };
-    if (source.reads_rows()) return source.visit(rows, omp_get_max_threads(), pack);
-    const Tensor weight = source.weight();
-    const Blocks parts{n, rows};
-    parallel_for(omp_get_max_threads(), parts.count(), [&](std::int64_t i) {
-      pack(parts.begin(i), weight.rows(parts.begin(i), parts.begin(i) + parts.length(i)));
-    });
-  }
-
   static void reorder(const GemmWeight& source, bool gradient, const Pack& pack) {
     constexpr std::int64_t rows_at_once = 1536;  // a multiple of the blocks in which oneDNN packs rows
     source.visit(rows_at_once, 1, [&](std::int64_t row, const Tensor& part) {
@@ -507,6 +350,7 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
   if (own_products(x.dtype())) {
     multiply_packed(ctx, x, weight.packs().get_own(weight, false, x.dtype()), epilogue, y);
+    count_flops(x.dim(0), n, k);
     if (epilogue.relu) activation_forward(ctx, Activation::relu, y, {}, y);
     return;
   }
@@ -536,6 +380,7 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
   if (dy.dim(0) == 0) return;
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
   if (own_products(dy.dtype())) {
+    count_flops(dy.dim(0), n, k);
     return multiply_packed(ctx, dy, weight.packs().get_own(weight, true, dy.dtype()), {.accumulate = accumulate}, dx);
   }
   const Product product{.m = padded_rows({&dy, &dx}),
@@ -561,7 +406,10 @@ void gemm_weight_gradient(const Context& ctx, const Tensor& dy, const Tensor& x,
     if (!accumulate) std::memset(dw.raw_write(), 0, dw.bytes());
     return;
   }
-  if (own_products(dy.dtype())) return multiply_transposed(ctx, dy, x, accumulate, dw);
+  if (own_products(dy.dtype())) {
+    count_flops(dy.dim(0), dy.dim(1), x.dim(1));
+    return multiply_transposed(ctx, dy, x, accumulate, dw);
+  }
   const std::int64_t rows = padded_rows({&dy, &x});
   if (rows != dy.dim(0)) {
     zero_rows_behind(dy, rows);
