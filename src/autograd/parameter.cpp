@@ -17,7 +17,7 @@ const kernels::GemmWeight& Weight::matrix() {
   const std::lock_guard lock(mutex_);
   if (stale_) {
     if (from_source) {
-      matrix_.set(shape_, source_, read_rows_);
+      matrix_.set(shape_, source_, read_rows_, exact_);
     } else {
       matrix_.set(value_);
     }

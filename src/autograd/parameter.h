@@ -29,11 +29,13 @@ class Weight {
   void set_table() { is_table_ = true; }
   /// For models that are run and not trained: where the numbers come from, when they are asked for. Products read it to
   /// pack it and keep the pack alone.
-  /// `read_rows`, if not null, gives some rows in f32 without reading all.
+  /// `read_rows`, if not null, gives some rows in f32 without reading all. `exact`: a type that holds all of the
+  /// numbers.
   using ReadRows = std::function<Tensor(std::span<const std::int32_t> rows)>;
-  void set_source(std::function<Tensor()> source, ReadRows read_rows = {}) {
+  void set_source(std::function<Tensor()> source, ReadRows read_rows = {}, DType exact = DType::f32) {
     source_ = std::move(source);
     read_rows_ = std::move(read_rows);
+    exact_ = exact;
   }
   /// Rows of a table, [rows, width] f32, for models whose source gives them; undefined for others: look into value().
   Tensor rows_from_source(std::span<const std::int32_t> rows) const;
@@ -64,6 +66,7 @@ class Weight {
   DType dtype_;
   std::function<Tensor()> source_;
   ReadRows read_rows_;
+  DType exact_ = DType::f32;
   mutable std::mutex mutex_;  ///< two contexts may run one model
   mutable Tensor value_;
   Tensor gradient_;

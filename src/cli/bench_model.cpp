@@ -51,14 +51,16 @@ std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab) {
   return ids;
 }
 
-/// Bytes of the matrices that every token is multiplied by, in the type computed with.
+/// Bytes of the matrices that every token is multiplied by, as they are packed.
 double matrix_bytes(const Context& ctx, const Transformer& model) {
-  std::int64_t count = 0;
+  std::int64_t bytes = 0;
   for (const WeightPtr& weight : distinct_weights(model.parameters())) {
     const bool looked_up_only = weight->is_table() && !model.config().tied_output;
-    if (weight->shape().rank() == 2 && !looked_up_only) count += weight->shape().count();
+    if (weight->shape().rank() != 2 || looked_up_only) continue;
+    const auto element = static_cast<std::int64_t>(size_of(weight->matrix().packed_type(ctx.compute)));
+    bytes += weight->shape().count() * element;
   }
-  return static_cast<double>(count) * static_cast<double>(size_of(ctx.compute));
+  return static_cast<double>(bytes);
 }
 
 class ModelBench {

@@ -251,14 +251,19 @@ Tensor read_rows(const std::vector<Piece>& pieces, std::int64_t width, std::span
   return result;
 }
 
-/// How to read some rows of a weight, where that saves a copy of all of them; else null.
-Weight::ReadRows rows_reader(const Shape& shape, const std::vector<Piece>& pieces, bool is_table) {
+/// How to read some rows of a weight, so that neither a copy of all of them nor all pages of the file are kept; null
+/// where it has to be read as a whole.
+Weight::ReadRows rows_reader(const Shape& shape, const std::vector<Piece>& pieces) {
   const auto plain = [](const Piece& piece) { return piece.layout.kind == TensorLayout::plain; };
   if (shape.rank() != 2 || !std::ranges::all_of(pieces, plain)) return {};
-  const Piece& first = pieces[0];
-  if (pieces.size() == 1 && first.stored->read_rows) return first.stored->read_rows;
-  if (pieces.size() == 1 && (is_table || first.stored->dtype == DType::f32)) return {};
+  if (pieces.size() == 1 && pieces[0].stored->read_rows) return pieces[0].stored->read_rows;
   return [pieces, width = shape[1]](std::span<const std::int32_t> ids) { return read_rows(pieces, width, ids); };
+}
+
+/// A type that holds all numbers of a weight.
+DType exact_type(const std::vector<Piece>& pieces) {
+  const bool all = std::ranges::all_of(pieces, [](const Piece& piece) { return piece.stored->dtype == DType::bf16; });
+  return all ? DType::bf16 : DType::f32;
 }
 
 /// Fills parameters from the tensors of a file, and sees that none is left on either side.
@@ -276,10 +281,11 @@ class Filler {
   TensorAccount run() {
     for (const Binding& binding : bind(model_)) fill(binding);
     for (auto& [weight, pieces] : pieces_) {
-      Weight::ReadRows read_rows = rows_reader(weight->shape(), pieces, weight->is_table());
+      Weight::ReadRows read_rows = rows_reader(weight->shape(), pieces);
+      const DType exact = exact_type(pieces);
       weight->set_source([shape = weight->shape(), parts = std::move(pieces),
                           table = weight->is_table()] { return assemble(shape, parts, table); },
-                         std::move(read_rows));
+                         std::move(read_rows), exact);
     }
     for (const auto& [name, of] : family_.copies) drop_copy(name, of);
     for (const std::string_view name : family_.ignored_tensors) drop(name);

@@ -125,6 +125,7 @@ bool is_gemv_layout(const memory::desc& desc, DType dtype) {
 
 GemvBlock gemv_of(const Product& product, const Primitive& p, const void* packed, std::int64_t depth_at_once) {
   return {.dtype = product.input,
+          .x_dtype = product.input,
           .result = product.output,
           .rows = product.m,
           .n = product.n,
@@ -314,19 +315,25 @@ GemmWeight& GemmWeight::operator=(GemmWeight&&) noexcept = default;
 void GemmWeight::set(const Tensor& weight) {
   require(weight.shape().rank() == 2, "a weight of a product is a matrix, not {}", weight.shape());
   shape_ = weight.shape();
+  exact_ = weight.dtype();
   weight_ = weight;
   read_ = nullptr;
   read_rows_ = nullptr;
   for (auto& [direction, pack] : packs_->made) pack.current = false;
 }
 
-void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows) {
+void GemmWeight::set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows, DType exact) {
   require(shape.rank() == 2, "a weight of a product is a matrix, not {}", shape);
   shape_ = shape;
+  exact_ = exact;
   weight_ = Tensor();
   read_ = std::move(read);
   read_rows_ = std::move(read_rows);
   for (auto& [direction, pack] : packs_->made) pack.current = false;
+}
+
+DType GemmWeight::packed_type(DType type) const {
+  return type == DType::f32 && exact_ == DType::bf16 && own_products(type) ? DType::bf16 : type;
 }
 
 void GemmWeight::visit(std::int64_t rows_at_once, int threads,
@@ -349,7 +356,8 @@ void gemm(const Context& ctx, const Tensor& x, const GemmWeight& weight, const G
   if (x.dim(0) == 0) return;
   if (x.dtype() == DType::f64) return gemm_f64(ctx, x, weight.weight(), epilogue, y);
   if (own_products(x.dtype())) {
-    multiply_packed(ctx, x, weight.packs().get_own(weight, false, x.dtype()), epilogue, y);
+    const DType packed = weight.packed_type(x.dtype());
+    multiply_packed(ctx, x, {packed, weight.packs().get_own(weight, false, packed)}, epilogue, y);
     count_flops(x.dim(0), n, k);
     if (epilogue.relu) activation_forward(ctx, Activation::relu, y, {}, y);
     return;
@@ -381,7 +389,9 @@ void gemm_input_gradient(const Context& ctx, const Tensor& dy, const GemmWeight&
   if (dy.dtype() == DType::f64) return gemm_input_gradient_f64(ctx, dy, weight.weight(), accumulate, dx);
   if (own_products(dy.dtype())) {
     count_flops(dy.dim(0), n, k);
-    return multiply_packed(ctx, dy, weight.packs().get_own(weight, true, dy.dtype()), {.accumulate = accumulate}, dx);
+    const DType packed = weight.packed_type(dy.dtype());
+    return multiply_packed(ctx, dy, {packed, weight.packs().get_own(weight, true, packed)}, {.accumulate = accumulate},
+                           dx);
   }
   const Product product{.m = padded_rows({&dy, &dx}),
                         .n = k,

@@ -23,9 +23,9 @@ class GemmWeight {
   /// W [n, k], f32, bf16 or f64; kept by reference. Forgets what was packed.
   void set(const Tensor& weight);
   /// W of this shape in f32 or bf16, read when it has to be packed, and not kept; with `read_rows`, which gives some of
-  /// its rows, never more than a part of it at once.
+  /// its rows, never more than a part of it at once. `exact`: a type that holds all of its numbers.
   using ReadRows = std::function<Tensor(std::span<const std::int32_t> rows)>;
-  void set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows = {});
+  void set(const Shape& shape, std::function<Tensor()> read, ReadRows read_rows = {}, DType exact = DType::f32);
   const Shape& shape() const { return shape_; }
   Tensor weight() const { return weight_.defined() ? weight_ : read_(); }
 
@@ -34,12 +34,16 @@ class GemmWeight {
   void visit(std::int64_t rows_at_once, int threads,
              const std::function<void(std::int64_t row, const Tensor& part)>& use) const;
   bool reads_rows() const { return read_rows_ != nullptr; }
+  /// In which W is packed for products in `type`: bf16 also for those in f32, where W is exact in it and the product
+  /// can widen it.
+  DType packed_type(DType type) const;
 
   struct Packs;
   Packs& packs() const { return *packs_; }
 
  private:
   Shape shape_;
+  DType exact_ = DType::f32;
   Tensor weight_;
   std::function<Tensor()> read_;
   ReadRows read_rows_;

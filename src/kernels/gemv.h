@@ -17,9 +17,10 @@ constexpr int64_t gemv_columns = 32;  ///< the smallest share of a thread
 /// 64 columns that lie one after the other: f32 as [padded_k, 64], bf16 as [padded_k / 2, 64, 2], zeros where there is
 /// no element. No functions here: this header is compiled for every instruction set.
 struct GemvBlock {
-  DType dtype = DType::f32;   ///< f32 or bf16: of x and W
-  DType result = DType::f32;  ///< of y: f32, or bf16 for bf16
-  int64_t rows = 0;           ///< 1 to gemv_rows
+  DType dtype = DType::f32;    ///< of W: f32 or bf16
+  DType x_dtype = DType::f32;  ///< f32, or bf16 where W has it
+  DType result = DType::f32;   ///< of y: f32, or bf16 where x has it
+  int64_t rows = 0;            ///< 1 to gemv_rows
   int64_t n = 0;
   int64_t k = 0;
   int64_t padded_k = 0;

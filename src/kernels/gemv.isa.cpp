@@ -8,10 +8,11 @@ constexpr int64_t bytes_ahead = 4096;
 
 /// Sums of `vectors` vectors of columns for each row, over elements [begin, end) of the depth. `weights` is at the
 /// first column and depth 0.
-template <typename T, int rows, int vectors>
+template <typename X, typename T, int rows, int vectors>
 RAPT_INLINE void add_up(const GemvBlock& b, const T* weights, int64_t begin, int64_t end, F32 (&sums)[rows][vectors]) {
-  constexpr int depth = Step<T>::depth;
-  const T* x = static_cast<const T*>(b.x);
+  using Multiply = Step<T, X>;
+  constexpr int depth = Multiply::depth;
+  const X* x = static_cast<const X*>(b.x);
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) sums[r][v] = F32{};
   }
@@ -21,22 +22,22 @@ RAPT_INLINE void add_up(const GemvBlock& b, const T* weights, int64_t begin, int
       __builtin_prefetch(reinterpret_cast<const char*>(line + v * lanes * depth) + bytes_ahead);
     }
     for (int r = 0; r < rows; ++r) {
-      const auto xs = Step<T>::broadcast_at(x + r * b.k, i, b.k);
-      for (int v = 0; v < vectors; ++v) sums[r][v] = Step<T>::add(sums[r][v], xs, line + v * lanes * depth);
+      const auto xs = Multiply::broadcast_at(x + r * b.k, i, b.k);
+      for (int v = 0; v < vectors; ++v) sums[r][v] = Multiply::add(sums[r][v], xs, line + v * lanes * depth);
     }
   }
 }
 
-template <typename T, typename Y, int rows, int vectors>
+template <typename T, typename X, typename Y, int rows, int vectors>
 RAPT_INLINE void columns(const GemvBlock& b, int64_t column) {
   const int64_t in_group = column % gemv_group;
-  const T* weights = static_cast<const T*>(b.weight) + (column - in_group) * b.padded_k + in_group * Step<T>::depth;
+  const T* weights = static_cast<const T*>(b.weight) + (column - in_group) * b.padded_k + in_group * Step<T, X>::depth;
   F32 total[rows][vectors];
-  add_up<T>(b, weights, 0, b.depth_at_once < b.k ? b.depth_at_once : b.k, total);
+  add_up<X>(b, weights, 0, b.depth_at_once < b.k ? b.depth_at_once : b.k, total);
   for (int64_t begin = b.depth_at_once; begin < b.k; begin += b.depth_at_once) {
     const int64_t end = begin + b.depth_at_once < b.k ? begin + b.depth_at_once : b.k;
     F32 sums[rows][vectors];
-    add_up<T>(b, weights, begin, end, sums);
+    add_up<X>(b, weights, begin, end, sums);
     for (int r = 0; r < rows; ++r) {
       for (int v = 0; v < vectors; ++v) total[r][v] += sums[r][v];
     }
@@ -105,31 +106,31 @@ void pack_transposed(const PackBlock& b) {
 }
 
 /// 64 columns at a time where that many are left of a group, which is one stream of memory; else 32.
-template <typename T, typename Y, int rows>
+template <typename T, typename X, typename Y, int rows>
 void multiply(const GemvBlock& b) {
   int64_t column = b.begin;
   while (column < b.end) {
     if (column % gemv_group == 0 && column + gemv_group <= b.end) {
-      columns<T, Y, rows, gemv_group / lanes>(b, column);
+      columns<T, X, Y, rows, gemv_group / lanes>(b, column);
       column += gemv_group;
     } else {
-      columns<T, Y, rows, gemv_columns / lanes>(b, column);
+      columns<T, X, Y, rows, gemv_columns / lanes>(b, column);
       column += gemv_columns;
     }
   }
 }
 
-template <typename T, typename Y>
+template <typename T, typename X, typename Y>
 void multiply_rows(const GemvBlock& b) {
   switch (b.rows) {
     case 1:
-      return multiply<T, Y, 1>(b);
+      return multiply<T, X, Y, 1>(b);
     case 2:
-      return multiply<T, Y, 2>(b);
+      return multiply<T, X, Y, 2>(b);
     case 3:
-      return multiply<T, Y, 3>(b);
+      return multiply<T, X, Y, 3>(b);
     default:
-      return multiply<T, Y, 4>(b);
+      return multiply<T, X, Y, 4>(b);
   }
 }
 
@@ -141,9 +142,10 @@ void pack_block(const PackBlock& b) {
 }
 
 void gemv_block(const GemvBlock& b) {
-  if (b.dtype == DType::f32) return multiply_rows<float, float>(b);
-  if (b.result == DType::f32) return multiply_rows<bf16, float>(b);
-  return multiply_rows<bf16, bf16>(b);
+  if (b.dtype == DType::f32) return multiply_rows<float, float, float>(b);
+  if (b.x_dtype == DType::f32) return multiply_rows<bf16, float, float>(b);
+  if (b.result == DType::f32) return multiply_rows<bf16, bf16, float>(b);
+  return multiply_rows<bf16, bf16, bf16>(b);
 }
 
 }  // namespace rapt::kernels::RAPT_ISA

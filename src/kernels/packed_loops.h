@@ -31,20 +31,33 @@ RAPT_INLINE Pair widen_pairs(const bf16* pairs) {
   return {reinterpret_cast<F32>(both << 16), reinterpret_cast<F32>(both & 0xffff0000u)};
 }
 
-/// A step in depth: one element of f32 or a pair of bf16, times the weights of one vector of columns.
-template <typename T>
+/// A step in depth: an element of x, or two, times the weights of one vector of columns.
+template <typename Weight, typename X>
 struct Step;
 
 template <>
-struct Step<float> {
+struct Step<float, float> {
   static constexpr int depth = 1;
   static RAPT_INLINE F32 broadcast_at(const float* x, int64_t i, int64_t) { return broadcast(x[i]); }
   static RAPT_INLINE F32 add(F32 sum, F32 x, const float* weights) { return multiply_add(sum, x, load(weights)); }
 };
 
+/// Weights of bf16, widened.
+template <typename X>
+struct Step<bf16, X> {
+  static constexpr int depth = 2;
+  static RAPT_INLINE Pair broadcast_at(const X* x, int64_t i, int64_t k) {
+    return {broadcast(widen(x[i])), i + 1 < k ? broadcast(widen(x[i + 1])) : F32{}};
+  }
+  static RAPT_INLINE F32 add(F32 sum, Pair x, const bf16* weights) {
+    const Pair w = widen_pairs(weights);
+    return multiply_add(multiply_add(sum, x.first, w.first), x.second, w.second);
+  }
+};
+
 #ifdef __AVX512BF16__
 template <>
-struct Step<bf16> {
+struct Step<bf16, bf16> {
   static constexpr int depth = 2;
   static RAPT_INLINE __m512bh broadcast_at(const bf16* x, int64_t i, int64_t k) {
     uint32_t pair = x[i].bits;
@@ -55,18 +68,6 @@ struct Step<bf16> {
     __m512bh w;
     memcpy(&w, static_cast<const void*>(weights), sizeof w);
     return reinterpret_cast<F32>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), x, w));
-  }
-};
-#else
-template <>
-struct Step<bf16> {
-  static constexpr int depth = 2;
-  static RAPT_INLINE Pair broadcast_at(const bf16* x, int64_t i, int64_t k) {
-    return {broadcast(widen(x[i])), i + 1 < k ? broadcast(widen(x[i + 1])) : F32{}};
-  }
-  static RAPT_INLINE F32 add(F32 sum, Pair x, const bf16* weights) {
-    const Pair w = widen_pairs(weights);
-    return multiply_add(multiply_add(sum, x.first, w.first), x.second, w.second);
   }
 };
 #endif

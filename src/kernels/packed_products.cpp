@@ -19,15 +19,21 @@ Tensor widened(const Context& ctx, const Tensor& x, std::int64_t padded_k) {
   const std::int64_t k = x.dim(1);
   if (x.dtype() == DType::f32 && padded_k == k) return x;
   Tensor wide = Tensor::empty({x.dim(0), padded_k}, DType::f32);
-  const auto* from = x.data<bf16>();
-  auto* to = wide.write<float>();
-  const Blocks blocks = Blocks::of_rows(x.dim(0), k);
-  ctx.parallel_for(blocks.count(), [&](std::int64_t block) {
-    for (std::int64_t row = blocks.begin(block); row < blocks.begin(block) + blocks.length(block); ++row) {
-      for (std::int64_t i = 0; i < k; ++i) to[row * padded_k + i] = static_cast<float>(from[row * k + i]);
-      std::fill_n(to + row * padded_k + k, padded_k - k, 0.0f);
-    }
-  });
+  const auto copy = [&]<typename T>(const T* from) {
+    auto* to = wide.write<float>();
+    const Blocks blocks = Blocks::of_rows(x.dim(0), k);
+    ctx.parallel_for(blocks.count(), [&](std::int64_t block) {
+      for (std::int64_t row = blocks.begin(block); row < blocks.begin(block) + blocks.length(block); ++row) {
+        for (std::int64_t i = 0; i < k; ++i) to[row * padded_k + i] = static_cast<float>(from[row * k + i]);
+        std::fill_n(to + row * padded_k + k, padded_k - k, 0.0f);
+      }
+    });
+  };
+  if (x.dtype() == DType::f32) {
+    copy(x.data<float>());
+  } else {
+    copy(x.data<bf16>());
+  }
   return wide;
 }
 
@@ -52,8 +58,8 @@ Tensor transposed(const Context& ctx, const Tensor& x) {
   return result;
 }
 
-/// y[rows, n] = x[rows, padded_k] times a packed matrix of `dtype`, with bias and sum.
-void multiply_many(const Context& ctx, const Tensor& x, DType dtype, const void* packed, const GemmEpilogue& epilogue,
+/// y[rows, n] = x[rows, padded_k] times a packed matrix, with bias and sum.
+void multiply_many(const Context& ctx, const Tensor& x, const PackedMatrix& matrix, const GemmEpilogue& epilogue,
                    const Tensor& y) {
   const std::int64_t n = y.dim(1);
   const Blocks rows{x.dim(0), gemm_rows};
@@ -61,14 +67,14 @@ void multiply_many(const Context& ctx, const Tensor& x, DType dtype, const void*
   auto* const result = static_cast<std::byte*>(y.raw_write());
   ctx.parallel_for(groups * rows.count(), [&](std::int64_t i) {
     const std::int64_t block = i % rows.count();
-    gemm_block({.dtype = dtype,
+    gemm_block({.dtype = matrix.dtype,
                 .result = y.dtype(),
                 .rows = rows.length(block),
                 .n = n,
                 .padded_k = x.dim(1),
                 .begin = i / rows.count() * gemv_group,
                 .x = x.data<float>() + rows.begin(block) * x.dim(1),
-                .weight = packed,
+                .weight = matrix.data,
                 .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
                 .accumulate = epilogue.accumulate,
                 .y = result + static_cast<std::size_t>(rows.begin(block) * n) * size_of(y.dtype())});
@@ -130,14 +136,13 @@ void multiply_few(const Context& ctx, const GemvBlock& block) {
   });
 }
 
-void multiply_packed(const Context& ctx, const Tensor& x, const void* packed, const GemmEpilogue& epilogue,
+void multiply_packed(const Context& ctx, const Tensor& x, const PackedMatrix& matrix, const GemmEpilogue& epilogue,
                      const Tensor& y) {
   const std::int64_t k = x.dim(1);
-  const std::int64_t padded_k = padded_depth(k, x.dtype());
-  if (x.dim(0) > gemv_rows) {
-    return multiply_many(ctx, widened(ctx, x, padded_k), x.dtype(), packed, epilogue, y);
-  }
-  multiply_few(ctx, {.dtype = x.dtype(),
+  const std::int64_t padded_k = padded_depth(k, matrix.dtype);
+  if (x.dim(0) > gemv_rows) return multiply_many(ctx, widened(ctx, x, padded_k), matrix, epilogue, y);
+  multiply_few(ctx, {.dtype = matrix.dtype,
+                     .x_dtype = x.dtype(),
                      .result = y.dtype(),
                      .rows = x.dim(0),
                      .n = y.dim(1),
@@ -145,7 +150,7 @@ void multiply_packed(const Context& ctx, const Tensor& x, const void* packed, co
                      .padded_k = padded_k,
                      .depth_at_once = k,
                      .x = x.raw(),
-                     .weight = packed,
+                     .weight = matrix.data,
                      .bias = epilogue.bias.defined() ? epilogue.bias.data<float>() : nullptr,
                      .accumulate = epilogue.accumulate,
                      .y = y.raw_write()});
@@ -168,7 +173,7 @@ void multiply_transposed(const Context& ctx, const Tensor& dy, const Tensor& x, 
                 .weight = right.data<float>() + blocks.begin(i) * k,
                 .packed = packed.raw_write()});
   });
-  multiply_many(ctx, left, DType::f32, packed.raw(), {.accumulate = accumulate}, dw);
+  multiply_many(ctx, left, {DType::f32, packed.raw()}, {.accumulate = accumulate}, dw);
 }
 
 }  // namespace rapt::kernels

@@ -26,9 +26,14 @@ void pack_rows(const GemmWeight& source, bool transposed, DType type, std::int64
 /// The block's columns are those of all threads.
 void multiply_few(const Context& ctx, const GemvBlock& block);
 
-/// y[rows, n] (+)= x[rows, k] times a packed matrix of x's type and padded_depth(), with its bias. Each sum is taken
-/// along k in order, however many rows there are.
-void multiply_packed(const Context& ctx, const Tensor& x, const void* packed, const GemmEpilogue& epilogue,
+/// A packed matrix of padded_depth().
+struct PackedMatrix {
+  DType dtype = DType::f32;
+  const void* data = nullptr;
+};
+/// y[rows, n] (+)= x[rows, k] times a packed matrix of x's type, or of bf16, with the bias. Each sum is taken along k
+/// in order, however many rows there are.
+void multiply_packed(const Context& ctx, const Tensor& x, const PackedMatrix& matrix, const GemmEpilogue& epilogue,
                      const Tensor& y);
 
 /// dw[n, k] (+)= dy[rows, n]^T x[rows, k], in f32 whatever they are: elements of bf16 are exact in it.

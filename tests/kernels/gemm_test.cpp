@@ -234,6 +234,30 @@ TEST(GemmWeight, PackedInPartsIsPackedAsAWhole) {
   EXPECT_LT(most, n / 2);
 }
 
+/// However it is packed.
+TEST(GemmWeight, ThatIsExactInBf16GivesTheSameProductsInF32) {
+  Context ctx;
+  for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{200, 96}, {70, 37}}) {
+    const Tensor exact = random_matrix(ctx, n, k, DType::bf16, 1);
+    const Tensor wide = exact.to(DType::f32);
+    GemmWeight known;
+    known.set(
+        exact.shape(), [&] { return exact; }, {}, DType::bf16);
+    GemmWeight plain;
+    plain.set(wide);
+    EXPECT_EQ(plain.packed_type(DType::f32), DType::f32);
+    EXPECT_EQ(known.packed_type(DType::bf16), DType::bf16);
+    for (const std::int64_t m : {1, 3, 70}) {
+      const Tensor x = random_matrix(ctx, m, k, DType::f32, 2);
+      const Tensor expected = ctx.allocate({m, n}, DType::f32);
+      const Tensor y = ctx.allocate({m, n}, DType::f32);
+      gemm(ctx, x, plain, {}, expected);
+      gemm(ctx, x, known, {}, y);
+      EXPECT_EQ(numbers(y), numbers(expected)) << m << " x " << n << " x " << k;
+    }
+  }
+}
+
 TEST(GemmWeight, RefusesShapesThatDoNotFit) {
   Context ctx;
   GemmWeight weight;

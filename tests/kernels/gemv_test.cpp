@@ -54,6 +54,7 @@ struct Trial {
     std::vector<float> y(static_cast<std::size_t>(rows * n), 1.0f);
     for (std::int64_t begin = 0; begin < n; begin += columns_at_once) {
       gemv_block({.dtype = dtype,
+                  .x_dtype = dtype,
                   .result = DType::f32,
                   .rows = rows,
                   .n = n,
