@@ -19,7 +19,10 @@ namespace rapt {
 
 struct GeneratorOptions {
   int threads = 0;                       ///< 0: as many as the process may use
-  Precision precision = Precision::f32;  ///< of activations, products, and cached keys and values
+  Precision precision = Precision::f32;  ///< of activations and products
+  /// Of cached keys and values; when not set, as precision. bf16 takes half of the memory, and of the time in which a
+  /// long text's cache is read.
+  std::optional<Precision> cache = std::nullopt;
   /// Changes how layers attend, in place of what the directory says. The language is described in docs/design.md,
   /// section 9.
   std::string attention = {};

@@ -1,9 +1,13 @@
 #include "decoding/checks.h"
 
+#include <limits>
+
 namespace rapt::decoding {
 
 void check_range(std::string_view option, double value, double low, double high) {
-  require(value >= low && value <= high, "{}: expected a number from {} to {}, found {}", option, low, high, value);
+  const bool open = high == std::numeric_limits<double>::max();
+  require(value >= low && value <= high, "{}: expected a {}number {}{}, found {}", option, open ? "finite " : "",
+          open ? "of at least " : "from ", open ? fmt::format("{}", low) : fmt::format("{} to {}", low, high), value);
 }
 
 void check_token(std::string_view option, std::int32_t token, std::int32_t vocab) {

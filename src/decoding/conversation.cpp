@@ -5,6 +5,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "decoding/cache_memory.h"
 #include "text/utf8.h"
 
 namespace rapt::decoding {
@@ -19,12 +20,17 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
 /// Ends the reading of a prompt.
 struct Interruption {};
 
-std::int32_t context_of(const Transformer& model, std::int32_t wanted) {
+std::int32_t context_of(const LanguageModel& language_model, std::int32_t wanted) {
+  const Transformer& model = language_model.model();
   const std::int64_t positions = model.config().max_positions;
   require(wanted >= 0, "the context of {} tokens: expected at least 1", wanted);
   require(wanted <= positions || !model.config().limited_positions(), "the context of {} tokens: the model has {}",
           wanted, positions);
-  return wanted > 0 ? wanted : static_cast<std::int32_t>(positions);
+  const std::optional<std::uint64_t> free = language_model.memory_for_cache();
+  if (wanted == 0)
+    wanted = tokens_with_room(model, static_cast<std::int32_t>(positions), language_model.cache_type(), free);
+  require_room(model, {.tokens = wanted, .dtype = language_model.cache_type()}, free);
+  return wanted;
 }
 
 std::tm now() {
@@ -40,11 +46,13 @@ Conversation::Conversation(LanguageModel& model, ChatTemplate chat_template, std
     : model_(model),
       template_(std::move(chat_template)),
       stepper_(model.context(), model.model(),
-               {.capacity = context_of(model.model(), context),
+               {.capacity = context_of(model, context),
                 .before_chunk =
-                    [this] {
+                    [this](std::int64_t done, std::int64_t all) {
                       if (go_on_ && !go_on_()) throw Interruption();
-                    }}),
+                      if (on_read_) on_read_(done, all);
+                    },
+                .cache = model.cache_type()}),
       end_tokens_(model.end_tokens()) {
   find_end_of_turn();
 }
@@ -93,11 +101,12 @@ std::vector<std::int32_t> Conversation::fitting_tokens(const GenerateOptions& op
 }
 
 Reply Conversation::send(const std::string& message, const GenerateOptions& options, const OnReply& on_reply,
-                         const GoOn& go_on) {
+                         const GoOn& go_on, const OnRead& on_read) {
   require_utf8(message, "the message");
   const std::size_t left_out = left_out_;
   messages_.push_back({"user", message});
   go_on_ = go_on;
+  on_read_ = on_read;
   Reply reply;
   try {
     const std::vector<std::int32_t> prompt = fitting_tokens(options);

@@ -40,15 +40,15 @@ using GoOn = std::function<bool()>;
 /// down to half the context, when the conversation does not fit it any more.
 class Conversation {
  public:
-  /// The model must outlive this. context: most tokens that the model looks at, 0: as many as it was made for.
-  /// Throws Error for a context that the model does not have.
+  /// The model must outlive this. context: most tokens that the model looks at, 0: as many as it was made for, or as
+  /// half of the free memory has room for. Throws Error for a context that the model or the memory does not have.
   Conversation(LanguageModel& model, ChatTemplate chat_template, std::int32_t context = 0);
 
   /// Sends a message. An answer that is ended early stays in the conversation as far as it was shown; one that had not
   /// begun leaves no trace, and neither does an error: what the template refuses, or a message that does not fit the
   /// context. Of the options, beams, samples, prefix and stop strings are for other uses and ignored.
   Reply send(const std::string& message, const GenerateOptions& options, const OnReply& on_reply = {},
-             const GoOn& go_on = {});
+             const GoOn& go_on = {}, const OnRead& on_read = {});
   /// From the next turn on; empty: none.
   void set_system(std::string text) { system_ = std::move(text); }
   const std::string& system() const { return system_; }
@@ -59,6 +59,8 @@ class Conversation {
   /// Messages and answers in turn, those that are left out included.
   const std::vector<ChatMessage>& messages() const { return messages_; }
   std::int32_t context() const { return stepper_.capacity(); }
+  /// Messages that the model does not see any more.
+  std::int64_t left_out() const { return static_cast<std::int64_t>(left_out_); }
 
  private:
   std::string rendered(std::span<const ChatMessage> messages, bool answer) const;
@@ -71,6 +73,7 @@ class Conversation {
   LanguageModel& model_;
   ChatTemplate template_;
   GoOn go_on_;
+  OnRead on_read_;
   ModelStepper stepper_;
   std::vector<std::int32_t> end_tokens_;
   std::string system_;

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/memory.h"
+#include "decoding/cache_memory.h"
 #include "decoding/checks.h"
-#include "decoding/model_stepper.h"
 #include "families/checkpoint.h"
 #include "text/text_frame.h"
 #include "text/utf8.h"
@@ -26,6 +27,7 @@ void check_options(const GenerateOptions& options) {
           "samples: beam search finds the likeliest texts, of which nbest says how many; found {}", options.samples);
   require_utf8(options.prefix, "the prefix");
   for (const std::string& stop : options.stop) require_utf8(stop, "a stop string");
+  static_cast<void>(StopStrings(options.stop));  // has its own demands
 }
 
 std::int32_t texts_of_prompt(const GenerateOptions& options) {
@@ -67,14 +69,8 @@ class Writing {
   GeneratedText text_;
 };
 
-/// Room for all texts of some prompts.
-ModelStepperOptions stepper_options(std::span<const std::vector<std::int32_t>> prompts,
-                                    const GenerateOptions& options) {
-  const auto longest = std::ranges::max_element(prompts, {}, [](const auto& prompt) { return prompt.size(); });
-  const auto count = static_cast<std::int32_t>(prompts.size());
-  return {.sequences = count,
-          .max_hypotheses = count * texts_of_prompt(options),
-          .capacity = static_cast<std::int32_t>(longest->size()) + options.max_tokens};
+DType type_of(Precision precision) {
+  return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
 FinishReason reason_of_length(std::size_t tokens, const GenerateOptions& options) {
@@ -84,12 +80,13 @@ FinishReason reason_of_length(std::size_t tokens, const GenerateOptions& options
 }  // namespace
 
 LanguageModel::LanguageModel(const std::filesystem::path& path, const GeneratorOptions& options)
-    : ctx_({.threads = options.threads, .compute = options.precision == Precision::bf16 ? DType::bf16 : DType::f32}),
+    : ctx_({.threads = options.threads, .compute = type_of(options.precision)}),
+      cache_(type_of(options.cache.value_or(options.precision))),
       model_(map_model(path, parse_attention_rules(options.attention))),
       config_(read_generation_config(path)) {
   const ModelConfig& config = model_->config();
-  require(!config.encoder_only(), "{}: a {} model encodes texts and does not continue them", path.string(),
-          config.family);
+  require(!config.encoder_only(), "{}: a {} model encodes texts and does not continue them; use rapt embed",
+          path.string(), config.family);
   require(config.decoder_only(), "{}: a {} model translates; use rapt translate", path.string(), config.family);
   if (config_.forced_bos) config_.ignored.emplace_back("forced_bos_token_id");
   tokenizer_ = load_tokenizer(path);
@@ -104,6 +101,30 @@ LanguageModel::LanguageModel(const std::filesystem::path& path, const GeneratorO
             token, config.vocab);
   }
   without_text_ = ids_without_piece(*tokenizer_, config.vocab, end_tokens_);
+}
+
+std::optional<std::uint64_t> LanguageModel::memory_for_cache() const {
+  const std::optional<std::uint64_t> free = available_memory();
+  if (!free || computed_) return free;
+  const std::uint64_t weights = static_cast<std::uint64_t>(model_->parameter_count()) * size_of(ctx_.compute);
+  return *free - std::min(*free, weights);
+}
+
+/// Room for all texts of some prompts. Throws Error when the memory has none.
+ModelStepperOptions LanguageModel::stepper_options(const Group& group, const GenerateOptions& options,
+                                                   const OnRead& on_read) const {
+  const auto longest = std::ranges::max_element(group.prompts, {}, [](const auto& prompt) { return prompt.size(); });
+  const auto count = static_cast<std::int32_t>(group.prompts.size());
+  ModelStepperOptions stepper{.sequences = count,
+                              .max_hypotheses = count * texts_of_prompt(options),
+                              .capacity = static_cast<std::int32_t>(longest->size()) + options.max_tokens,
+                              .before_chunk = on_read,
+                              .cache = cache_};
+  const ModelConfig& config = model_->config();
+  const std::int64_t tokens =
+      config.limited_positions() ? std::min<std::int64_t>(stepper.capacity, config.max_positions) : stepper.capacity;
+  require_room(*model_, {.texts = stepper.max_hypotheses, .tokens = tokens, .dtype = cache_}, memory_for_cache());
+  return stepper;
 }
 
 SamplingOptions LanguageModel::sampling(const GenerateOptions& options) const {
@@ -172,19 +193,21 @@ LanguageModel::Ends LanguageModel::ends(const GenerateOptions& options) const {
 }
 
 std::vector<std::vector<GeneratedText>> LanguageModel::generate(std::span<const std::string> prompts,
-                                                                const GenerateOptions& options, const OnText& on_text) {
+                                                                const GenerateOptions& options, const OnText& on_text,
+                                                                const OnRead& on_read) {
   check_options(options);
   const Ends ends = this->ends(options);
   Texts texts;
   for (const Group& group : groups(prompts, options)) {
-    Texts of_group = options.beam > 0 ? search(group, ends, options) : draw(group, ends, options, on_text);
+    Texts of_group =
+        options.beam > 0 ? search(group, ends, options, on_read) : draw(group, ends, options, on_text, on_read);
     std::ranges::move(of_group, std::back_inserter(texts));
   }
   return texts;
 }
 
 LanguageModel::Texts LanguageModel::draw(const Group& group, const Ends& ends, const GenerateOptions& options,
-                                         const OnText& on_text) {
+                                         const OnText& on_text, const OnRead& on_read) {
   const auto samples = static_cast<std::size_t>(options.samples);
   const std::size_t count = group.prompts.size() * samples;
   GenerationOptions generation{.sampling = sampling(options),
@@ -203,7 +226,8 @@ LanguageModel::Texts LanguageModel::draw(const Group& group, const Ends& ends, c
   };
   for (std::size_t i = 0; i < count; ++i) show(i, options.prefix);
 
-  ModelStepper stepper(ctx_, *model_, stepper_options(group.prompts, options));
+  ModelStepper stepper(ctx_, *model_, stepper_options(group, options, on_read));
+  computed_ = true;
   const auto generations = decoding::generate(
       ctx_, stepper, RaggedTokens::of(group.prompts), generation, [&](std::int32_t text, std::int32_t token) {
         Writing& writing = writings[static_cast<std::size_t>(text)];
@@ -225,7 +249,8 @@ LanguageModel::Texts LanguageModel::draw(const Group& group, const Ends& ends, c
   return texts;
 }
 
-LanguageModel::Texts LanguageModel::search(const Group& group, const Ends& ends, const GenerateOptions& options) {
+LanguageModel::Texts LanguageModel::search(const Group& group, const Ends& ends, const GenerateOptions& options,
+                                           const OnRead& on_read) {
   const auto write = [&](std::size_t prompt, std::span<const std::int32_t> tokens) {
     Writing writing(*tokenizer_, group.prompts[prompt], options.prefix, ends.strings);
     for (const std::int32_t token : tokens) writing.add(token);
@@ -248,7 +273,8 @@ LanguageModel::Texts LanguageModel::search(const Group& group, const Ends& ends,
       return write(static_cast<std::size_t>(prompt), tokens).stopped();
     };
   }
-  ModelStepper stepper(ctx_, *model_, stepper_options(group.prompts, options));
+  ModelStepper stepper(ctx_, *model_, stepper_options(group, options, on_read));
+  computed_ = true;
   const auto found = beam_search(ctx_, stepper, RaggedTokens::of(group.prompts), {}, beam);
   Texts texts(group.prompts.size());
   for (std::size_t i = 0; i < found.size(); ++i) {

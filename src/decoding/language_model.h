@@ -1,18 +1,26 @@
 /// A decoder-only language model with its tokenizer: text in, text out.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "core/context.h"
 #include "decoding/beam.h"
 #include "decoding/continuation.h"
 #include "decoding/generate.h"
 #include "decoding/generation_config.h"
+#include "decoding/model_stepper.h"
 #include "model/transformer.h"
 #include "rapt/generator.h"
 #include "text/tokenizer.h"
 
 namespace rapt::decoding {
+
+/// Told before the model reads each stretch of tokens how many are read of those that it reads together: the prompts,
+/// or the token that each text has got. What it throws passes through.
+using OnRead = std::function<void(std::int64_t done, std::int64_t all)>;
 
 /// The implementation of rapt::Generator, with access to what it is made of.
 class LanguageModel {
@@ -34,7 +42,11 @@ class LanguageModel {
   std::vector<std::int32_t> first_tokens(const std::string& prompt, const GenerateOptions& options) const;
   /// See Generator::generate.
   std::vector<std::vector<GeneratedText>> generate(std::span<const std::string> prompts, const GenerateOptions& options,
-                                                   const OnText& on_text = {});
+                                                   const OnText& on_text = {}, const OnRead& on_read = {});
+  /// Of cached keys and values.
+  DType cache_type() const { return cache_; }
+  /// Bytes that are free for keys and values, beside the weights that nothing has been computed with yet.
+  std::optional<std::uint64_t> memory_for_cache() const;
 
  private:
   /// Prompts that are read together, and the place of the first among all.
@@ -51,10 +63,14 @@ class LanguageModel {
 
   std::vector<Group> groups(std::span<const std::string> prompts, const GenerateOptions& options) const;
   Ends ends(const GenerateOptions& options) const;
-  Texts draw(const Group& group, const Ends& ends, const GenerateOptions& options, const OnText& on_text);
-  Texts search(const Group& group, const Ends& ends, const GenerateOptions& options);
+  Texts draw(const Group& group, const Ends& ends, const GenerateOptions& options, const OnText& on_text,
+             const OnRead& on_read);
+  Texts search(const Group& group, const Ends& ends, const GenerateOptions& options, const OnRead& on_read);
+  ModelStepperOptions stepper_options(const Group& group, const GenerateOptions& options, const OnRead& on_read) const;
 
   Context ctx_;
+  DType cache_;
+  bool computed_ = false;  // whether the weights are in memory
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   GenerationConfig config_;

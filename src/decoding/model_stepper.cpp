@@ -29,7 +29,8 @@ ModelStepper::ModelStepper(Context& ctx, const Transformer& model, const ModelSt
     : model_(model),
       options_(options),
       cache_(options.sequences, std::max(options.sequences, options.max_hypotheses), capacity_of(model, options),
-             model.config().decoder_layers, model.config().cache_width(), ctx.compute, nullptr) {}
+             model.config().decoder_layers, model.config().cache_width(), options.cache.value_or(ctx.compute),
+             nullptr) {}
 
 ModelStepper::ModelStepper(Context& ctx, const Transformer& model, const RaggedTokens& source,
                            const ModelStepperOptions& options)
@@ -37,8 +38,8 @@ ModelStepper::ModelStepper(Context& ctx, const Transformer& model, const RaggedT
       options_(options),
       memory_(model.encode(ctx, source)),
       cache_(source.sequences.count(), std::max(source.sequences.count(), options.max_hypotheses),
-             capacity_of(model, options), model.config().decoder_layers, model.config().cache_width(), ctx.compute,
-             &memory_.sequences) {}
+             capacity_of(model, options), model.config().decoder_layers, model.config().cache_width(),
+             options.cache.value_or(ctx.compute), &memory_.sequences) {}
 
 /// The next tokens of each sequence, of which `taken` have been taken already: none of some, so that the chunks of all
 /// sequences together stay small. Where a sequence is cut depends on its own length alone, and so do the bits of what
@@ -64,8 +65,10 @@ RaggedTokens ModelStepper::next_chunk(const RaggedTokens& tokens, std::vector<st
 Tensor ModelStepper::step(Context& ctx, const RaggedTokens& tokens) {
   const Tensor last = ctx.allocate({tokens.sequences.count(), model_.config().d_model}, ctx.compute);
   std::vector<std::int32_t> taken(static_cast<std::size_t>(tokens.sequences.count()));
+  std::int64_t done = 0;
   for (RaggedTokens chunk = next_chunk(tokens, taken); !chunk.ids.empty(); chunk = next_chunk(tokens, taken)) {
-    if (options_.before_chunk) options_.before_chunk();
+    if (options_.before_chunk) options_.before_chunk(done, std::ssize(tokens.ids));
+    done += std::ssize(chunk.ids);
     const Ragged hidden = model_.decode(ctx, chunk, model_.config().encoder_decoder() ? &memory_ : nullptr, &cache_);
     keep_last_rows(hidden, tokens, taken, last);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "decoding/stepper.h"
 #include "model/transformer.h"
@@ -16,8 +17,10 @@ struct ModelStepperOptions {
   /// Tokens of one sequence that go through the model together: longer ones go in chunks of as many, of which the last
   /// has up to twice as many less one, so that memory does not grow with the length of a prompt.
   std::int32_t chunk = 512;
-  /// Called before each chunk. What it throws passes through; the stepper then holds the chunks before.
-  std::function<void()> before_chunk = {};
+  /// Called before each chunk with the tokens of the step that are done, and all of them. What it throws passes
+  /// through; the stepper then holds the chunks before.
+  std::function<void(std::int64_t done, std::int64_t all)> before_chunk = {};
+  std::optional<DType> cache = std::nullopt;  ///< type of cached keys and values; when not set, what is computed with
 };
 
 /// Steps a Transformer with a key-value cache that grows with what it holds. The encoder runs once, in the constructor,

@@ -26,9 +26,10 @@ class SelfAttentionCache {
   SelfAttentionCache(const CacheSlots& slots, std::int32_t slot_count, std::int64_t width, DType dtype)
       : slots_(&slots), slot_count_(slot_count), width_(width), dtype_(dtype) {}
 
+  DType dtype() const { return dtype_; }
   const Tensor& keys_values() const { return keys_values_; }
-  /// Writes the keys and values of new tokens (one sequence per hypothesis) behind the earlier ones, and says which
-  /// rows each sequence of queries sees.
+  /// Writes the keys and values of new tokens (of type dtype(), one sequence per hypothesis) behind the earlier ones,
+  /// and says which rows each sequence of queries sees.
   std::vector<attention::Span> append(const Columns& keys_values, const Sequences& sequences);
   /// The states of the hypotheses, [hypotheses, size] in f64 or f32, before new tokens of which each has so many: to be
   /// replaced by those after them.

@@ -1,5 +1,7 @@
 #include "model/layers.h"
 
+#include "kernels/convert.h"
+
 namespace rapt {
 namespace {
 
@@ -10,6 +12,15 @@ std::vector<attention::Span> own_spans(const Sequences& sequences) {
     spans.push_back({sequences.begin(i), sequences.length(i), sequences.begin(i), sequences.length(i)});
   }
   return spans;
+}
+
+/// The same numbers in another type: those of new tokens alone, where a cache is kept in another type than is computed
+/// with.
+Var in_type(Context& ctx, const Var& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  const Tensor converted = ctx.allocate(x.value().shape(), dtype);
+  kernels::convert(ctx, x.value(), converted);
+  return Var(converted);
 }
 
 }  // namespace
@@ -64,11 +75,13 @@ Var SelfAttention::operator()(Context& ctx, const Var& x, const Sequences& seque
                                              {.gates = delta_gates(ctx, x), .states = states}));
   }
   if (cache != nullptr) {
+    const Var rows = in_type(ctx, projected, cache->dtype());
     std::vector<attention::Span> spans =
-        cache->append(projected.value().columns(query_width, query_width + 2 * key_width), sequences);
+        cache->append(rows.value().columns(query_width, query_width + 2 * key_width), sequences);
     const Var kept(cache->keys_values());
-    return output(ctx,
-                  ops::scaled_dot_product_attention(ctx, q, {kept, 0}, {kept, key_width}, std::move(spans), options));
+    const Var heads =
+        ops::scaled_dot_product_attention(ctx, {rows, 0}, {kept, 0}, {kept, key_width}, std::move(spans), options);
+    return output(ctx, in_type(ctx, heads, x.dtype()));
   }
   return output(ctx, ops::attention(ctx, q, k, v, own_spans(sequences), options));
 }

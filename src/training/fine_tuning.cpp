@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "text/text_frame.h"
 #include "training/conversations.h"
 #include "training/documents.h"
@@ -245,10 +246,6 @@ void require_fitting(const Tokenizer& tokenizer, std::int64_t vocab, const FineT
   require(tokenizer.vocab_size() <= vocab,
           "{}: the tokenizer has {} pieces, config.json only {}; the files are not from the same model",
           fine_tuning.from, tokenizer.vocab_size(), vocab);
-}
-
-std::string gigabytes(std::uint64_t bytes) {
-  return fmt::format("{:.1f} GB", static_cast<double>(bytes) * 1e-9);
 }
 
 }  // namespace

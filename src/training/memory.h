@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 
 #include "rapt/precision.h"
 
@@ -17,10 +16,6 @@ struct MemoryNeed {
   std::uint64_t total() const { return state + packed; }
 };
 MemoryNeed memory_need(std::int64_t parameters, Precision precision);
-
-/// Bytes that this process can still get without pushing others out of memory (MemAvailable of /proc/meminfo, and the
-/// limit of its control group); nothing where the system does not say.
-std::optional<std::uint64_t> available_memory();
 
 /// Parameters of a directory's model, from the headers of its files alone.
 std::int64_t count_parameters(const std::filesystem::path& directory);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "families/checkpoint.h"
 #include "kernels/ceiling.h"
 #include "training/fine_tuning.h"

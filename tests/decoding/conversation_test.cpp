@@ -94,6 +94,7 @@ TEST_F(ConversationTest, LeavesOutTheOldestTurnsWhenTheContextIsFull) {
     const Reply reply = chat.send("turn " + std::to_string(turn), greedy(10));
     EXPECT_LE(reply.prompt_tokens + reply.tokens_written, 120);
     left_out += reply.messages_left_out;
+    EXPECT_EQ(chat.left_out(), left_out);
     std::string text = "<|system|>be brief<|end|>";
     for (auto i = static_cast<std::size_t>(left_out); i + 1 < chat.messages().size(); ++i) {
       const auto& [role, content] = chat.messages()[i];

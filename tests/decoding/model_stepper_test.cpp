@@ -154,13 +154,44 @@ TEST(ModelStepper, CanBeStoppedBetweenChunksAndGoOn) {
   Context ctx;
   const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 9, 14, 1};
   int calls = 0;
-  ModelStepper stepper(ctx, *model, {.capacity = 12, .chunk = 2, .before_chunk = [&] {
-                                       if (++calls == 3) throw std::runtime_error("enough");
-                                     }});
+  ModelStepper stepper(ctx, *model,
+                       {.capacity = 12, .chunk = 2, .before_chunk = [&](std::int64_t done, std::int64_t all) {
+                          EXPECT_EQ(done, 2 * (calls % 3));
+                          EXPECT_EQ(all, calls < 3 ? 11 : 7);
+                          if (++calls == 3) throw std::runtime_error("enough");
+                        }});
   EXPECT_THROW(stepper.step(ctx, ragged({text})), std::runtime_error);
   EXPECT_EQ(stepper.length(0), 4);
   const Tensor logits = stepper.step(ctx, ragged({Ids(text.begin() + 4, text.end())}));
   expect_row(logits, 0, uncached(ctx, *model, {}, text), 10);
+}
+
+/// Keys and values of another type than is computed with, as exact as that type is.
+TEST(ModelStepper, TheCacheMayHaveItsOwnType) {
+  for (const std::string name : {"llama-tiny", "gpt2-tiny", "gemma2-tiny", "qwen3-tiny"}) {
+    const auto model = load_model(data + "/" + name);
+    const Ids text{3, 17, 8, 30, 2, 2, 11, 25, 9, 14, 1};
+    for (const DType compute : {DType::f32, DType::bf16}) {
+      Context ctx({.compute = compute});
+      const Tensor expected = uncached(ctx, *model, {}, text);
+      for (const DType cache : {DType::f32, DType::bf16}) {
+        ModelStepper stepper(ctx, *model, {.capacity = 20, .cache = cache});
+        stepper.step(ctx, ragged({Ids(text.begin(), text.begin() + 7)}));
+        const Tensor logits = stepper.step(ctx, ragged({Ids(text.begin() + 7, text.end())}));
+        const bool exact = compute == DType::f32 && cache == DType::f32;
+        double difference = 0;
+        for (std::int64_t j = 0; j < logits.dim(1); ++j) {
+          const Tensor row = expected.rows(10, 11);
+          const float wanted = compute == DType::f32 ? row.data<float>()[j] : static_cast<float>(row.data<bf16>()[j]);
+          difference = std::max<double>(difference, std::abs(logits.data<float>()[j] - wanted));
+        }
+        EXPECT_LT(difference, exact ? 2e-5 : 0.05) << name << " " << name_of(compute) << " " << name_of(cache);
+        if (compute == DType::f32 && cache == DType::bf16) {
+          EXPECT_GT(difference, 1e-7) << "nothing was rounded";
+        }
+      }
+    }
+  }
 }
 
 /// A cache that grows: more tokens than it takes memory for at first, and hypotheses that multiply.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/memory.h"
 #include "families/tiny_models.h"
 #include "training/memory.h"
 #include "training/toy.h"
