@@ -40,7 +40,8 @@ void prepend(std::span<const std::int32_t> tokens, Hypothesis& hypothesis) {
 std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transformer& model,
                                                      std::span<const std::vector<std::int32_t>> sources,
                                                      std::span<const std::vector<std::int32_t>> prefixes,
-                                                     const TranslationOptions& options) {
+                                                     const TranslationOptions& options,
+                                                     const std::function<void(double part)>& on_progress) {
   std::vector<std::int32_t> lengths;
   for (const auto& source : sources) lengths.push_back(static_cast<std::int32_t>(source.size()));
   std::vector<std::vector<std::int32_t>> first;
@@ -57,9 +58,13 @@ std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transfo
   if (options.prefixes.empty() && beginning.size() > 1) beam.bos = beginning.back();
   const std::size_t longest_first = std::ranges::max_element(first, {}, [](const auto& f) { return f.size(); })->size();
   const auto longest = static_cast<std::int32_t>(options.max_length_factor * *std::ranges::max_element(lengths));
+  const double longest_source = *std::ranges::max_element(lengths);
   ModelStepper stepper(ctx, model, RaggedTokens::of(sources),
                        {.max_hypotheses = static_cast<std::int32_t>(sources.size()) * options.beam,
-                        .capacity = longest + options.max_length_offset + static_cast<std::int32_t>(longest_first)});
+                        .capacity = longest + options.max_length_offset + static_cast<std::int32_t>(longest_first),
+                        .before_chunk = [&, written = 0.0](std::int64_t /*done*/, std::int64_t /*all*/) mutable {
+                          if (on_progress) on_progress(std::min(1.0, written++ / longest_source));
+                        }});
   auto found = beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam);
   for (std::size_t i = 0; i < found.size(); ++i) {
     for (Hypothesis& hypothesis : found[i]) prepend(std::span(first[i]).subspan(1), hypothesis);
@@ -78,6 +83,9 @@ std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& 
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return sources[a].size() > sources[b].size(); });
 
+  std::int64_t all = 0;
+  for (const auto& source : sources) all += std::ssize(source);
+  std::int64_t done = 0;
   std::vector<std::vector<Hypothesis>> results(sources.size());
   for (std::size_t begin = 0; begin < order.size();) {
     std::vector<std::vector<std::int32_t>> batch, prefixes;
@@ -89,7 +97,13 @@ std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& 
       tokens += std::ssize(batch.back());
       ++end;
     }
-    auto translated = translate_batch(ctx, model, batch, prefixes, options);
+    const auto tell = [&](double part_of_batch) {
+      if (options.on_progress)
+        options.on_progress((static_cast<double>(done) + part_of_batch * static_cast<double>(tokens)) /
+                            static_cast<double>(all));
+    };
+    auto translated = translate_batch(ctx, model, batch, prefixes, options, tell);
+    done += tokens;
     for (std::size_t i = begin; i < end; ++i) results[order[i]] = std::move(translated[i - begin]);
     begin = end;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct TranslationOptions {
   std::vector<std::int32_t> forbidden = {};                  ///< tokens never written; padding never is either
   /// What the translations of each source begin with, at log-probability 0; one for each, or none at all.
   std::vector<std::vector<std::int32_t>> prefixes = {};
+  /// Told again and again which part of the sources is translated, from 0 to 1: within a batch, as if translations were
+  /// as long as their sources.
+  std::function<void(double part)> on_progress = {};
 };
 
 /// The n best translations of each source (ids with the end of the sentence), best first, in the order of the sources.

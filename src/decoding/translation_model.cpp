@@ -75,19 +75,23 @@ TranslationOptions TranslationModel::search_options(const TranslateOptions& opti
 }
 
 std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<const std::string> lines,
-                                                                     const TranslateOptions& options) {
+                                                                     const TranslateOptions& options,
+                                                                     const TranslationObserver& observer) {
   const int limit = static_cast<int>(std::min<std::int64_t>(model_->config().max_positions, 512));
   const auto count = [&](std::string_view text) { return static_cast<int>(encode_source(text).size()); };
   std::vector<std::vector<std::int32_t>> sources;
   std::vector<std::size_t> line_of;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].find_first_not_of(" \t") == std::string::npos) continue;
-    for (const std::string& part : split_text(lines[i], limit, count)) {
+    const std::vector<std::string> parts = split_text(lines[i], limit, count);
+    if (parts.size() > 1 && observer.on_parts) observer.on_parts(i, parts.size());
+    for (const std::string& part : parts) {
       sources.push_back(encode_source(part));
       line_of.push_back(i);
     }
   }
   TranslationOptions search = search_options(options);
+  search.on_progress = observer.on_progress;
   if (!options.prefix.empty()) {
     require_utf8(options.prefix, "the prefix");
     const auto prefix = tokenizer_->target().encode(options.prefix, {.special_tokens = false});

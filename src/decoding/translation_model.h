@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,6 +26,13 @@ struct TranslatedPart {
   std::vector<Hypothesis> hypotheses;  ///< best first
 };
 
+/// What a person who waits may want to hear.
+struct TranslationObserver {
+  /// Before the work: lines[line] is translated in so many parts, because it is longer than the model reads.
+  std::function<void(std::size_t line, std::size_t parts)> on_parts = {};
+  std::function<void(double part)> on_progress = {};  ///< see TranslationOptions
+};
+
 class TranslationModel {
  public:
   /// Throws Error when the directory holds no encoder-decoder, its vocabulary does not fit the tokenizer, or the
@@ -42,7 +50,8 @@ class TranslationModel {
 
   /// Translates every line, each in as many parts as its length needs (none when it is empty).
   std::vector<std::vector<TranslatedPart>> translate(std::span<const std::string> lines,
-                                                     const TranslateOptions& options);
+                                                     const TranslateOptions& options,
+                                                     const TranslationObserver& observer = {});
   /// Puts the parts of a line together: its `nbest` translations.
   std::vector<Translation> join(const std::vector<TranslatedPart>& parts, const TranslateOptions& options);
   /// What the model attends to while it writes one hypothesis, its end included.

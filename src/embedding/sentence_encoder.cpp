@@ -38,8 +38,9 @@ SentenceEncoder::SentenceEncoder(const std::filesystem::path& directory, const E
       modules_(read_modules(directory)),
       model_(map_model(modules_.encoder, parse_attention_rules(options.attention))) {
   const ModelConfig& config = model_->config();
-  require(config.encoder_only(), "{}: a {} model {}; rapt embed needs an encoder, such as BERT or RoBERTa",
-          modules_.encoder.string(), config.family, config.decoder_only() ? "continues texts" : "translates");
+  require(config.encoder_only(), "{}: a {} model {}; rapt embed needs an encoder, such as BERT or RoBERTa{}",
+          modules_.encoder.string(), config.family, config.decoder_only() ? "continues texts" : "translates",
+          config.decoder_only() ? ", but with --words" : "");
   tokenizer_ = load_tokenizer(modules_.encoder);
   require(tokenizer_->vocab_size() <= config.vocab,
           "{}: the tokenizer has {} pieces, config.json only {}; the files are not from the same model",
@@ -101,7 +102,8 @@ TokenizedText SentenceEncoder::tokenize(std::string_view text) const {
   return result;
 }
 
-std::vector<Embedding> SentenceEncoder::embed(std::span<const std::string> texts) {
+std::vector<Embedding> SentenceEncoder::embed(std::span<const std::string> texts,
+                                              const std::function<void(double part)>& on_progress) {
   std::vector<TokenizedText> tokenized(texts.size());
   ctx_.parallel_for(static_cast<std::int64_t>(texts.size()), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
@@ -109,6 +111,9 @@ std::vector<Embedding> SentenceEncoder::embed(std::span<const std::string> texts
   });
   std::vector<Embedding> embeddings(texts.size());
   const std::vector<std::size_t> order = by_length(tokenized);
+  std::size_t all = 0;
+  for (const TokenizedText& text : tokenized) all += text.ids.size();
+  std::size_t done = 0;
   for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     std::vector<std::vector<std::int32_t>> batch;
     for (std::size_t tokens = 0; end < order.size(); ++end) {
@@ -118,6 +123,8 @@ std::vector<Embedding> SentenceEncoder::embed(std::span<const std::string> texts
       batch.push_back(std::move(ids));
     }
     const Tensor vectors = encode(RaggedTokens::of(batch));
+    for (const auto& ids : batch) done += ids.size();
+    if (on_progress) on_progress(static_cast<double>(done) / static_cast<double>(std::max<std::size_t>(all, 1)));
     for (std::size_t i = begin; i < end; ++i) {
       const auto row = static_cast<std::int64_t>(i - begin);
       const auto values = vectors.rows(row, row + 1).values<float>();

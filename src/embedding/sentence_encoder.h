@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,8 +39,10 @@ class SentenceEncoder {
   std::int64_t max_tokens() const;
 
   TokenizedText tokenize(std::string_view text) const;
-  /// Of each text, in order. Texts of similar length go through the model together.
-  std::vector<Embedding> embed(std::span<const std::string> texts);
+  /// Of each text, in order. Texts of similar length go through the model together. on_progress is told again and again
+  /// which part of the tokens is done, from 0 to 1.
+  std::vector<Embedding> embed(std::span<const std::string> texts,
+                               const std::function<void(double part)>& on_progress = {});
 
  private:
   void choose_normalization(bool normalize);

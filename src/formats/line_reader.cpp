@@ -1,8 +1,10 @@
 #include "formats/line_reader.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -31,10 +33,23 @@ void LineReader::Close::operator()(gzFile_s* file) const {
 LineReader::LineReader(const std::filesystem::path& path, const LineReaderOptions& options)
     : name_(path == "-" ? "standard input" : shown(path)), options_(options), buffer_(buffer_bytes) {
   FileDescriptor input = open_lines(path);
+  struct stat status {};
+  if (fstat(input.get(), &status) == 0 && S_ISREG(status.st_mode)) file_bytes_ = status.st_size;
   file_.reset(gzdopen(input.get(), "rb"));
   require(file_ != nullptr, "{}: cannot be read: out of memory", name_);
   input.release();
   gzbuffer(file_.get(), static_cast<unsigned>(buffer_bytes));
+}
+
+std::optional<double> LineReader::expected_lines() const {
+  if (at_end_ && begin_ == end_) return static_cast<double>(lines_);
+  const auto read = static_cast<double>(gztell(file_.get()));
+  const double given = read - static_cast<double>(end_ - begin_);
+  if (file_bytes_ == 0 || given <= 0) return std::nullopt;
+  const bool plain = gzdirect(file_.get()) != 0;
+  const double taken = plain ? given : given / read * static_cast<double>(gzoffset(file_.get()));
+  const double part = taken / static_cast<double>(file_bytes_);
+  return static_cast<double>(lines_) / std::min(part, 1.0);
 }
 
 std::string LineReader::where() const {
@@ -46,6 +61,7 @@ bool LineReader::fill() {
   begin_ = 0;
   end_ = got > 0 ? static_cast<std::size_t>(got) : 0;
   if (end_ > 0) return true;
+  at_end_ = true;
   int error = Z_OK;
   gzerror(file_.get(), &error);
   require(error != Z_BUF_ERROR, "{}: line {}: the compressed data end too early; the file is truncated", name_,

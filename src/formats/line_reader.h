@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ class LineReader {
   bool next(std::string& line);
   /// How many lines next() gave, that is, the number of the last one.
   std::int64_t lines() const { return lines_; }
+  /// About how many there are in all, by the part of the file that they took; nothing where that is not known, as of a
+  /// pipe that goes on.
+  std::optional<double> expected_lines() const;
   /// "corpus.en.gz: line 17", for messages about the last line.
   std::string where() const;
 
@@ -44,6 +48,8 @@ class LineReader {
   std::size_t begin_ = 0;  ///< of what is in the buffer and not yet given out
   std::size_t end_ = 0;
   std::int64_t lines_ = 0;
+  std::int64_t file_bytes_ = 0;  ///< 0: not known
+  bool at_end_ = false;
 };
 
 }  // namespace rapt

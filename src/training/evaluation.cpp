@@ -69,7 +69,7 @@ double score_windows(Context& ctx, const Transformer& model, std::span<const std
 }  // namespace
 
 Score evaluate_text(Context& ctx, const Transformer& model, std::span<const std::int32_t> text,
-                    const SlidingWindow& window) {
+                    const SlidingWindow& window, const std::function<void(double done, double all)>& on_progress) {
   require(window.context >= 1, "a context of {} tokens; give 1 or more", window.context);
   require(window.stride >= 1 && window.stride <= window.context, "a stride of {} tokens; give 1 to the context, {}",
           window.stride, window.context);
@@ -81,6 +81,8 @@ Score evaluate_text(Context& ctx, const Transformer& model, std::span<const std:
   for (std::size_t first = 0; first < windows.size(); first += at_once) {
     sum +=
         score_windows(ctx, model, text, std::span(windows).subspan(first, std::min(at_once, windows.size() - first)));
+    if (on_progress)
+      on_progress(static_cast<double>(std::min(first + at_once, windows.size())), static_cast<double>(windows.size()));
   }
   return {.loss = sum / static_cast<double>(predictions), .tokens = predictions, .bleu = {}, .chrf = {}};
 }

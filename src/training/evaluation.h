@@ -46,10 +46,10 @@ struct SlidingWindow {
   std::int64_t batch_tokens = 4096;  ///< computed at once, or one window
 };
 
-/// Scores every token of a text but the first. Throws Error for a window that makes no sense and for a text of fewer
-/// than two tokens.
+/// Scores every token of a text but the first. on_progress is told how many windows are done, and of how many. Throws
+/// Error for a window that makes no sense and for a text of fewer than two tokens.
 Score evaluate_text(Context& ctx, const Transformer& model, std::span<const std::int32_t> text,
-                    const SlidingWindow& window);
+                    const SlidingWindow& window, const std::function<void(double done, double all)>& on_progress = {});
 
 /// The translations of a task's sources, in order.
 std::vector<std::string> translate(Context& ctx, const Transformer& model, const TranslationTask& task);

@@ -65,6 +65,29 @@ TEST_P(LanguageChoice, NamesLanguagesThatTheTokenizerDoesNotHave) {
   EXPECT_TRUE(refuses([&] { TranslationModel(directory_, {.source_language = "xx"}); }, "--source-language xx"));
 }
 
+/// A line of one endless word is cut, which is said before the work, and the work tells how far it has got.
+TEST_P(LanguageChoice, TellsOfPartsAndProgress) {
+  TranslationModel model(directory_, {.threads = 1});
+  const std::vector<std::string> lines{"a b", std::string(3000, 'a'), ""};
+  std::size_t parts = 0;
+  std::vector<double> told;
+  const TranslationObserver observer{.on_parts =
+                                         [&](std::size_t line, std::size_t count) {
+                                           EXPECT_EQ(line, 1U);
+                                           EXPECT_TRUE(told.empty());
+                                           parts = count;
+                                         },
+                                     .on_progress = [&](double part) { told.push_back(part); }};
+  const auto translated = model.translate(lines, {.beam = 2, .batch_tokens = 200}, observer);
+  EXPECT_GT(parts, 3U);
+  EXPECT_EQ(translated[1].size(), parts);
+  ASSERT_GT(told.size(), parts);
+  EXPECT_TRUE(std::ranges::is_sorted(told));
+  EXPECT_GE(told.front(), 0);
+  EXPECT_LE(told.back(), 1);
+  EXPECT_GT(told.back(), 0.5);
+}
+
 INSTANTIATE_TEST_SUITE_P(, LanguageChoice, testing::Values("mbart-tiny", "m2m_100-tiny"), [](const auto& parameter) {
   std::string name = parameter.param;
   std::ranges::replace(name, '-', '_');

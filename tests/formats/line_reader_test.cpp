@@ -45,6 +45,23 @@ TEST(LineReader, GivesNothingForAnEmptyFileAndOneLineForANewline) {
   EXPECT_EQ(lines_of(scratch / "newline"), Lines{""});
 }
 
+TEST(LineReader, ExpectsAsManyLinesAsTheFileMayHave) {
+  const Scratch scratch;
+  std::string text;
+  for (int i = 0; i < 50'000; ++i) text += "a line of some length, number " + std::to_string(i) + "\n";
+  put(scratch / "plain", text);
+  put_compressed(scratch / "compressed", text);
+  for (const char* name : {"plain", "compressed"}) {
+    LineReader reader(scratch / name);
+    EXPECT_FALSE(reader.expected_lines().has_value());
+    std::string line;
+    for (int i = 0; i < 10'000; ++i) reader.next(line);
+    EXPECT_NEAR(reader.expected_lines().value_or(0), 50'000, 15'000) << name;
+    while (reader.next(line)) continue;
+    EXPECT_EQ(reader.expected_lines(), 50'000) << name;
+  }
+}
+
 TEST(LineReader, JoinsLinesAcrossItsBuffer) {
   const Scratch scratch;
   std::string text;
