@@ -11,6 +11,7 @@
 #include "cli/bench_attention.h"
 #include "cli/bench_model.h"
 #include "cli/bench_report.h"
+#include "cli/command_line.h"
 #include "core/error.h"
 #include "kernels/ceiling.h"
 #include "kernels/dispatch.h"
@@ -152,7 +153,7 @@ void add_bench(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "measure this machine and rapt on it");
   command->require_subcommand(1);
   const auto add_common = [&](CLI::App* what) {
-    what->add_option("--threads", options->threads, "0: as many as the process may use")->check(CLI::Range(0, 1024));
+    what->add_option("--threads", options->threads, "0: as many as the process may use")->check(cli::between(0, 1024));
     what->add_flag("--json", options->json, "one JSON object a line");
   };
   CLI::App* gemm = command->add_subcommand("gemm", "matrix products and memory: the ceilings");
@@ -166,16 +167,16 @@ void add_bench(CLI::App& app) {
   train->add_option("--recipe", options->recipes, "recipes to time")->capture_default_str();
   train->add_option("--steps", options->steps, "steps timed; the median counts")
       ->capture_default_str()
-      ->check(CLI::Range(1, 10000));
+      ->check(cli::between(1, 10000));
   train->add_option("--sequences", options->sequences, "of a batch")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(cli::between(1, 100000));
   train->add_option("--length", options->length, "tokens of each sequence, source and target")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
+      ->check(cli::between(1, 1000));
   train->add_option("--vocab", options->vocab, "pieces in the vocabulary")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1000000));
+      ->check(cli::between(2, 1000000));
   train->callback([options] { bench_train(*options); });
 }
 

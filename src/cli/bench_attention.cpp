@@ -11,6 +11,7 @@
 #include "cli/bench_attention_case.h"
 #include "cli/bench_linear_attention.h"
 #include "cli/bench_report.h"
+#include "cli/command_line.h"
 #include "kernels/ceiling.h"
 #include "kernels/gemm.h"
 #include "kernels/softmax.h"
@@ -296,28 +297,28 @@ void add_bench_attention(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("attention",
                                            "the attention operator; FLOPs are 4 * heads * queries * keys * d_head, "
                                            "half when causal, 2.5 times for backward");
-  command->add_option("--threads", options->threads, "0: as many as the process may use")->check(CLI::Range(0, 1024));
+  command->add_option("--threads", options->threads, "0: as many as the process may use")->check(cli::between(0, 1024));
   command->add_flag("--json", options->json, "one JSON object a line");
   command->add_option("--seconds", options->seconds, "for each figure; the median of the runs counts")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1000.0));
+      ->check(cli::between(0.0, 1000.0));
   command->add_option("--what", options->what, "what to time")
       ->capture_default_str()
-      ->check(CLI::IsMember({"forward", "backward", "decode", "window", "ragged", "sweep", "statistics", "linear"}));
+      ->check(cli::word({"forward", "backward", "decode", "window", "ragged", "sweep", "statistics", "linear"}));
   command->add_option("--dtype", options->dtypes, "types of the operands")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(cli::word({"f32", "bf16"}));
   command->add_option("--length", options->lengths, "queries and keys of forward, backward and statistics")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(cli::between(1, 1 << 20));
   command->add_option("--visibility", options->visibilities, "of forward, backward, ragged and statistics")
       ->capture_default_str()
-      ->check(CLI::IsMember({"full", "causal"}));
+      ->check(cli::word({"full", "causal"}));
   command->add_option("--heads", options->heads, "0: as many as 16384 tokens take, at least 1; 8 for linear")
-      ->check(CLI::Range(0, 1024));
+      ->check(cli::between(0, 1024));
   command->add_option("--d-head", options->widths, "width of the heads")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+      ->check(cli::between(1, 1024));
   command->callback([options] { bench::Bench(*options).run(); });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/bench_report.h"
+#include "cli/command_line.h"
 #include "core/error.h"
 #include "decoding/model_stepper.h"
 #include "families/checkpoint.h"
@@ -206,16 +207,16 @@ void add_bench_model(CLI::App& bench) {
   cli::add_model_option(*command, options->model)->required();
   command->add_option("--prompt-tokens", options->prompt, "of the prompt, random")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(cli::between(1, 1 << 20));
   command->add_option("--tokens", options->tokens, "to write after it; the median of their times counts")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(cli::between(1, 1 << 20));
   command->add_option("--sequences", options->sequences, "of a batch to encode")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(cli::between(1, 100000));
   command->add_option("--length", options->length, "tokens of each of them")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(cli::between(1, 100000));
   cli::add_compute_options(*command, options->compute);
   command->add_flag("--json", options->json, "one JSON object a line");
   command->callback([options] { ModelBench(*options).run(); });

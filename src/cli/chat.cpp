@@ -1,5 +1,6 @@
 #include "cli/chat.h"
 
+#include <termios.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,8 +11,10 @@
 #include <string>
 #include <string_view>
 
+#include "cli/command_line.h"
 #include "cli/line_editor.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/writing_options.h"
 #include "core/error.h"
 #include "decoding/conversation.h"
@@ -52,6 +55,27 @@ ChatTemplate chat_template_of(const std::string& model) {
           model);
   return std::move(*found);
 }
+
+/// While it lives, the terminal does not show what is typed: keys pressed during an answer would stand in the middle of
+/// it. They are not lost, but begin the next message.
+class Unseen {
+ public:
+  explicit Unseen(bool terminal) : hides_(terminal && tcgetattr(STDIN_FILENO, &before_) == 0) {
+    if (!hides_) return;
+    termios hidden = before_;
+    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(STDIN_FILENO, TCSANOW, &hidden);
+  }
+  ~Unseen() {
+    if (hides_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+  }
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+
+ private:
+  termios before_{};
+  bool hides_;
+};
 
 /// Lines that are typed at a terminal, or that come from a file or a program.
 class Lines {
@@ -96,6 +120,12 @@ class Chat {
   /// Whether every line was answered.
   bool run() {
     if (terminal_) note("/help shows commands, Ctrl-D ends");
+    const std::int64_t positions = model_.model().config().max_positions;
+    if (options_.context == 0 && conversation_.context() < positions)
+      note(
+          "the model sees {} tokens of the conversation at most, not the {} it was made for, so that they take no more "
+          "than half of the free memory; --context allows more",
+          conversation_.context(), positions);
     Lines lines(terminal_);
     bool well = true;
     for (auto line = lines.next(); line; line = lines.next()) {
@@ -115,17 +145,19 @@ class Chat {
   template <typename... Args>
   static void note(fmt::format_string<Args...> format, Args&&... args) {
     cli::flush();
+    cli::erase_live_line();
     fmt::print(stderr, "({})\n", fmt::format(format, std::forward<Args>(args)...));
   }
 
   /// Whether the conversation goes on.
   bool take(const std::string& line) {
-    if (!line.starts_with('/')) {
+    const std::string_view text = std::string_view(line).substr(line.find_first_not_of(" \t\n"));
+    if (!text.starts_with('/')) {
       answer(line);
-    } else if (line.starts_with("//")) {
-      answer(line.substr(1));
+    } else if (text.starts_with("//")) {
+      answer(std::string(text.substr(1)));
     } else {
-      return obey(line);
+      return obey(std::string(text));
     }
     return true;
   }
@@ -160,13 +192,18 @@ class Chat {
   void answer(const std::string& message) {
     std::optional<training::StopSignals> signals;
     if (terminal_) signals.emplace();
+    const Unseen unseen(terminal_);
+    cli::ProgressLine progress("tokens");
     const decoding::Reply reply = conversation_.send(
         message, options_.generate,
         [](std::string_view more) {
           cli::print(more);
           cli::flush();
         },
-        [&] { return !signals || !signals->received(); });
+        [&] { return !signals || !signals->received(); },
+        [&](std::int64_t done, std::int64_t all) {
+          if (all > 1) progress.show(static_cast<double>(done), static_cast<double>(all));
+        });
     cli::print(terminal_ && !reply.text.empty() && !reply.text.ends_with('\n') ? "\n\n" : "\n");
     cli::flush();
     tell(reply);
@@ -177,7 +214,7 @@ class Chat {
       note(
           "the conversation has outgrown the context of {} tokens: the model does not see its oldest {} messages any "
           "more",
-          conversation_.context(), reply.messages_left_out);
+          conversation_.context(), conversation_.left_out());
     if (reply.finish == FinishReason::length)
       note("stopped after {} tokens; --max-tokens allows more", reply.tokens_written);
     if (reply.finish == FinishReason::context)
@@ -215,19 +252,25 @@ void add_chat(CLI::App& app) {
   auto options = std::make_shared<ChatCommand>();
   CLI::App* command = app.add_subcommand("chat", "talk with a language model");
   cli::add_model_option(*command, options->model)->required();
+  command->footer(
+      "\nExamples:\n"
+      "  rapt chat smollm2\n"
+      "  rapt chat smollm2 --system \"You explain words briefly.\" --temperature 0\n"
+      "  rapt chat smollm2 < questions > answers        # a message a line");
   command->add_option("--system", options->system, "instructions that the model gets first")->type_name("TEXT");
   command->add_option("--max-tokens", options->generate.max_tokens, "longest answer")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(cli::between(1, 1 << 20));
   command
       ->add_option("--context", options->context,
                    "most tokens of the conversation that the model looks at (default: as many as it was made for)")
       ->type_name("TOKENS")
-      ->check(CLI::Range(2, 1 << 24));
+      ->check(cli::between(2, 1 << 24));
   cli::add_sampling_options(*command, options->generate, "0.7, with --top-p 0.95");
   command->add_flag("--verbose", options->verbose, "tell how fast answers come");
   cli::add_attention_option(*command, options->generator.attention);
   cli::add_compute_options(*command, options->compute);
+  cli::add_cache_option(*command, options->generator);
   command->callback([options] {
     options->generator.threads = options->compute.threads;
     options->generator.precision = options->compute.precision;

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -16,15 +15,16 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/embed_words.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "core/error.h"
 #include "embedding/pooling.h"
 #include "embedding/sentence_encoder.h"
 #include "formats/file.h"
 #include "formats/npy.h"
-#include "training/progress.h"
 
 namespace rapt {
 namespace {
@@ -46,58 +46,29 @@ struct EmbedCommand {
 using Write = std::function<void(std::string_view)>;
 using Vectors = std::vector<embedding::Embedding>;
 
-/// A line on the terminal that tells how far a long input has got.
-class Progress {
- public:
-  /// total: 0 where nobody knows.
-  explicit Progress(std::size_t total) : total_(total) {}
-  ~Progress() {
-    if (shown_) std::fputc('\n', stderr);
-  }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
-  void done(std::size_t lines) {
-    constexpr double patience = 2;
-    done_ += lines;
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    if (isatty(STDERR_FILENO) == 0 || seconds < patience) return;
-    const double rate = static_cast<double>(done_) / seconds;
-    std::string text =
-        fmt::format("{} lines  {:.0f} lines/s", training::grouped(static_cast<std::int64_t>(done_)), rate);
-    if (total_ > 0) text += "  " + training::clock_text(static_cast<double>(total_ - done_) / rate) + " left";
-    fmt::print(stderr, "\r\033[K{}", text);
-    std::fflush(stderr);
-    shown_ = true;
-  }
-
- private:
-  std::size_t total_;
-  std::size_t done_ = 0;
-  bool shown_ = false;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
 /// Embeds one part of the input after the other.
 class Embedding {
  public:
-  Embedding(embedding::SentenceEncoder& encoder, std::size_t total) : encoder_(encoder), progress_(total) {}
+  Embedding(embedding::SentenceEncoder& encoder, const cli::Input& input) : encoder_(encoder), input_(input) {}
 
   Vectors next(std::span<const std::string> lines) {
-    Vectors vectors = encoder_.embed(lines);
+    const auto before = static_cast<double>(line_);
+    Vectors vectors = encoder_.embed(lines, [&](double part) {
+      progress_.show(before + part * static_cast<double>(lines.size()), input_.expected_lines());
+    });
     for (const embedding::Embedding& vector : vectors) {
       ++line_;
       if (vector.tokens_left_out > 0)
         cli::warn("line {} is too long: its last {} tokens are left out, as the model reads {}", line_,
                   vector.tokens_left_out, encoder_.max_tokens());
     }
-    progress_.done(lines.size());
     return vectors;
   }
 
  private:
   embedding::SentenceEncoder& encoder_;
-  Progress progress_;
+  const cli::Input& input_;
+  cli::ProgressLine progress_{"lines"};
   std::int64_t line_ = 0;
 };
 
@@ -108,17 +79,18 @@ std::vector<std::string> read_all(cli::Input& input) {
   return all;
 }
 
-/// Embeds lines that are all there, and hands each part over.
+/// Embeds all lines of an input that has been read, and hands each part over.
 template <typename Use>
-void embed_all(embedding::SentenceEncoder& encoder, std::span<const std::string> lines, Use&& use) {
+void embed_all(embedding::SentenceEncoder& encoder, const cli::Input& input, std::span<const std::string> lines,
+               Use&& use) {
   constexpr std::size_t at_once = 1024;
-  Embedding embedding(encoder, lines.size());
+  Embedding embedding(encoder, input);
   for (std::size_t begin = 0; begin < lines.size(); begin += at_once)
     use(embedding.next(lines.subspan(begin, std::min(at_once, lines.size() - begin))));
 }
 
 void write_jsonl(embedding::SentenceEncoder& encoder, cli::Input& input, const Write& write) {
-  Embedding embedding(encoder, 0);
+  Embedding embedding(encoder, input);
   for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
     for (const auto& [vector, left_out] : embedding.next(lines)) write(fmt::format("[{}]\n", fmt::join(vector, ", ")));
     cli::flush();
@@ -128,7 +100,7 @@ void write_jsonl(embedding::SentenceEncoder& encoder, cli::Input& input, const W
 void write_npy(embedding::SentenceEncoder& encoder, cli::Input& input, const Write& write) {
   const std::vector<std::string> lines = read_all(input);
   write(npy_header(static_cast<std::int64_t>(lines.size()), encoder.dimensions()));
-  embed_all(encoder, lines, [&](const Vectors& vectors) {
+  embed_all(encoder, input, lines, [&](const Vectors& vectors) {
     for (const auto& [vector, left_out] : vectors)
       write({reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float)});
   });
@@ -141,12 +113,14 @@ void write_similarity(embedding::SentenceEncoder& encoder, cli::Input& input, co
   const std::int64_t width = encoder.dimensions();
   const Tensor rows = Tensor::empty({count, width}, DType::f32);
   float* to = rows.write<float>();
-  embed_all(encoder, lines, [&](const Vectors& vectors) {
+  embed_all(encoder, input, lines, [&](const Vectors& vectors) {
     for (const auto& [vector, left_out] : vectors) to = std::ranges::copy(vector, to).out;
   });
   embedding::normalize_rows(rows);
   std::vector<float> cosines(lines.size());
+  cli::ProgressLine progress("lines of cosines");
   for (std::int64_t i = 0; i < count; ++i) {
+    progress.show(static_cast<double>(i), static_cast<double>(count));
     const auto of_row = [&](std::int64_t row) { return rows.rows(row, row + 1).values<float>(); };
     const auto first = of_row(i);
     encoder.context().parallel_for(count, [&](std::int64_t j) {
@@ -199,6 +173,11 @@ void add_embed(CLI::App& app) {
   auto options = std::make_shared<EmbedCommand>();
   CLI::App* command = app.add_subcommand("embed", "turn lines of text, or their words, into vectors");
   cli::add_model_option(*command, options->model)->required();
+  command->footer(
+      "\nExamples:\n"
+      "  rapt embed minilm < sentences > vectors.jsonl\n"
+      "  rapt embed minilm --similarity < sentences\n"
+      "  rapt embed smollm2 --words --layer all < sentences");
   command->add_option("--input", options->input, "lines to embed, plain or gzip (default: standard input)")
       ->type_name("FILE");
   cli::add_output_option(*command, "--output", options->output,
@@ -208,7 +187,7 @@ void add_embed(CLI::App& app) {
       command
           ->add_option("--format", options->format,
                        "jsonl (default): a list of numbers for each line; npy: NumPy's, a matrix of f32")
-          ->transform(CLI::CheckedTransformer(formats).description("jsonl|npy"));
+          ->transform(cli::choice(formats));
   CLI::Option* similarity =
       command
           ->add_flag("--similarity", options->similarity,

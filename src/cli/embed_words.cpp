@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "core/error.h"
 #include "formats/json.h"
 #include "formats/npy.h"
@@ -31,6 +32,7 @@ template <typename Use>
 void for_each_line(WordEmbedder& embedder, Input& input, Use&& use) {
   constexpr std::size_t at_once = 32;
   std::int64_t line = 0;
+  ProgressLine progress("lines");
   for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
     for (std::size_t begin = 0; begin < lines.size(); begin += at_once) {
       const auto part = std::span<const std::string>(lines).subspan(begin, std::min(at_once, lines.size() - begin));
@@ -40,6 +42,7 @@ void for_each_line(WordEmbedder& embedder, Input& input, Use&& use) {
           warn("line {} is too long: its last {} words are left out", line, vectors.words_left_out);
         use(line, vectors);
       }
+      progress.show(static_cast<double>(line), input.expected_lines());
     }
     flush();
   }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/evaluate_model.h"
 #include "core/error.h"
 #include "formats/line_reader.h"
@@ -175,28 +176,35 @@ void add_evaluate(CLI::App& app) {
       "evaluate",
       "BLEU and chrF of translations, as sacreBLEU computes them; perplexity of a text for a language model");
   cli::add_model_option(*command, options->model.directory);
-  command->add_option("--source", options->source, "Segments for the model to translate")->type_name("FILE");
-  command->add_option("--text", options->text, "Text to score a language model on; plain or .gz")->type_name("FILE");
+  command->footer(
+      "\nExamples:\n"
+      "  rapt evaluate --hypothesis target.de --reference reference.de\n"
+      "  rapt evaluate en-de --source test.en --reference test.de\n"
+      "  rapt evaluate smollm2 --text held-out.txt --context 1024 --stride 512");
+  command->add_option("--source", options->source, "segments for the model to translate")->type_name("FILE");
+  command->add_option("--text", options->text, "text to score a language model on; plain or .gz")->type_name("FILE");
   command
       ->add_option("--context", options->model.context,
-                   "Tokens of --text that the model sees at once (default: all its positions)")
-      ->check(CLI::PositiveNumber);
+                   "tokens of --text that the model sees at once (default: all its positions)")
+      ->check(cli::between(1));
   command
       ->add_option("--stride", options->model.stride,
-                   "Tokens from one window of --text to the next; each scores what no earlier one did (default: half "
+                   "tokens from one window of --text to the next; each scores what no earlier one did (default: half "
                    "the context)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--hypothesis", options->hypothesis, "Translations, a segment a line; plain, .gz, or - for stdin")
+      ->check(cli::between(1));
+  command->add_flag("--skip-invalid", options->model.skip_invalid,
+                    "drop lines of --text that are not UTF-8 instead of refusing the file");
+  command->add_option("--hypothesis", options->hypothesis, "translations, a segment a line; plain, .gz, or - for stdin")
       ->type_name("FILE");
-  command->add_option("--reference", options->references, "References, a segment a line; may be given several times")
+  command->add_option("--reference", options->references, "references, a segment a line; may be given several times")
       ->allow_extra_args(false)
       ->type_name("FILE");
-  command->add_option("--tokenize", options->tokenize, "Tokenisation for BLEU")
-      ->check(CLI::IsMember({"13a", "none", "intl", "char"}))
+  command->add_option("--tokenize", options->tokenize, "tokenisation for BLEU")
+      ->check(cli::word({"13a", "none", "intl", "char"}))
       ->capture_default_str();
-  command->add_flag("--lowercase", options->lowercase, "Ignore letter case");
+  command->add_flag("--lowercase", options->lowercase, "ignore letter case");
   command->add_flag("--chrf-words", options->words, "chrF++ in place of chrF: also count words and pairs of words");
-  command->add_flag("--json", options->json, "Print one line of JSON");
+  command->add_flag("--json", options->json, "print one line of JSON");
   cli::add_language_options(*command, options->model.languages);
   cli::add_search_options(*command, options->model.search);
   cli::add_attention_option(*command, options->model.use_attention);

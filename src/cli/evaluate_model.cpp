@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "cli/progress.h"
 #include "core/error.h"
 #include "decoding/translation_model.h"
 #include "families/checkpoint.h"
@@ -54,7 +55,10 @@ TranslatedSegments translate_segments(const ModelOptions& options, const std::ve
                                                        .source_language = options.languages.source,
                                                        .target_language = options.languages.target});
   TranslatedSegments result{.attention = attention_text(model.model().config())};
-  for (const auto& parts : model.translate(sources, options.search))
+  ProgressLine progress("lines");
+  const auto lines = static_cast<double>(sources.size());
+  for (const auto& parts : model.translate(sources, options.search,
+                                           {.on_progress = [&](double part) { progress.show(part * lines, lines); }}))
     result.translations.push_back(model.join(parts, options.search).front().text);
   result.reference = score_references(model, sources, references, options.search.batch_tokens);
   return result;
@@ -68,18 +72,21 @@ TextScore score_text(const ModelOptions& options, const std::string& file) {
   require(config.decoder_only(), "{}: a {} model translates; give --source and --reference instead of --text",
           options.directory, config.family);
   const auto tokenizer = load_tokenizer(options.directory);
-  const std::string text = training::read_text(file, {}).text;
+  const std::string text = training::read_text(file, {.skip_invalid = options.skip_invalid}).text;
   const std::int64_t positions = config.max_positions;
   TextScore result{.context = options.context > 0 ? options.context : positions, .attention = attention_text(config)};
   require(result.context <= positions || !config.limited_positions(), "--context {}: the model has {} positions",
           result.context, positions);
+  if (result.context > positions) warn("--context {}: the model was made for {} tokens", result.context, positions);
   result.stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, result.context / 2);
   require(result.stride <= result.context, "--stride {}: it must not exceed the context, {}", result.stride,
           result.context);
   Context ctx({.threads = options.compute.threads,
                .compute = options.compute.precision == Precision::bf16 ? DType::bf16 : DType::f32});
+  ProgressLine progress("windows");
   result.score = training::evaluate_text(ctx, *model, tokenizer->encode(text),
-                                         {.context = result.context, .stride = result.stride});
+                                         {.context = result.context, .stride = result.stride},
+                                         [&](double done, double all) { progress.show(done, all); });
   result.bits_per_byte = result.score.loss * static_cast<double>(result.score.tokens) / std::numbers::ln2 /
                          static_cast<double>(text.size());
   return result;

@@ -17,7 +17,8 @@ struct ModelOptions {
   ComputeOptions compute;
   TranslateOptions search;
   std::int64_t context = 0;  ///< tokens that a language model sees at once; 0: all its positions
-  std::int64_t stride = 0;   ///< 0: half the context
+  bool skip_invalid = false;
+  std::int64_t stride = 0;  ///< 0: half the context
 };
 
 /// What a translation model made of some sources.

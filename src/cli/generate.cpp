@@ -4,10 +4,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/writing_options.h"
 #include "core/error.h"
 #include "decoding/language_model.h"
@@ -54,22 +57,39 @@ class Writer {
     cli::warn_of_ignored(options.model, model_.generation_config());
   }
 
-  /// One text is shown while it is written.
+  /// One text is shown while it is written, behind its prompt, which is shown first unless reading it takes long.
   void write_one(const std::string& prompt) {
     model_.check(prompt, generate_);
-    cli::print(prompt);
-    cli::flush();
-    const auto texts = model_.generate(std::span(&prompt, 1), generate_, [](auto, auto, std::string_view more) {
+    warn_of_length(std::ssize(model_.first_tokens(prompt, generate_)));
+    cli::ProgressLine progress("tokens");
+    bool shown = false;
+    const auto show_prompt = [&] {
+      if (!std::exchange(shown, true)) cli::print(prompt);
+      cli::flush();
+    };
+    const auto on_text = [&](auto, auto, std::string_view more) {
+      show_prompt();
       cli::print(more);
       cli::flush();
       return true;
-    });
+    };
+    const auto on_read = [&](std::int64_t done, std::int64_t all) {
+      constexpr std::int64_t many = 1024;
+      if (!shown && all < many) show_prompt();
+      if (!shown) progress.show(static_cast<double>(done), static_cast<double>(all));
+    };
+    const auto texts = model_.generate(std::span(&prompt, 1), generate_, on_text, on_read);
+    show_prompt();
     cli::print("\n");
     finish(prompt, texts[0][0]);
   }
 
   void write(const std::vector<std::string>& prompts) {
-    const auto texts = model_.generate(prompts, generate_);
+    const auto on_read = [&](std::int64_t done, std::int64_t all) {
+      if (done == 0) tokens_ += all;
+      progress_.show(static_cast<double>(tokens_ - all + done), 0);
+    };
+    const auto texts = model_.generate(prompts, generate_, {}, on_read);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       for (const GeneratedText& text : texts[i]) show(prompts[i], text);
     }
@@ -100,6 +120,14 @@ class Writer {
     for (const GeneratedToken& token : text.tokens) first_.push_back(token.id);
   }
 
+  void warn_of_length(std::int64_t prompt_tokens) {
+    const ModelConfig& config = model_.model().config();
+    if (prompt_tokens <= config.max_positions) return;
+    cli::warn("the prompt has {} tokens, more than the {} that the model was made for", prompt_tokens,
+              config.max_positions);
+    warned_ = true;
+  }
+
   void warn_of_length(const GeneratedText& text) {
     const ModelConfig& config = model_.model().config();
     if (text.finish == FinishReason::context) {
@@ -114,6 +142,8 @@ class Writer {
   decoding::LanguageModel model_;
   GenerateOptions generate_;
   std::vector<std::int32_t> first_;  // tokens of the first text, prompt included
+  cli::ProgressLine progress_{"tokens"};
+  std::int64_t tokens_ = 0;  // read and written so far
   std::int64_t shown_ = 0;
   bool warned_ = false;
 };
@@ -154,7 +184,7 @@ void add_search_options(CLI::App& command, GenerateOptions& options) {
   CLI::Option* beam = command
                           .add_option("--beam", options.beam,
                                       "search for the likeliest texts with so many hypotheses, in place of drawing")
-                          ->check(CLI::Range(1, 1024))
+                          ->check(cli::between(1, 1024))
                           ->excludes("--temperature")
                           ->excludes("--top-k")
                           ->excludes("--top-p")
@@ -162,7 +192,7 @@ void add_search_options(CLI::App& command, GenerateOptions& options) {
                           ->excludes("--samples");
   command.add_option("--nbest", options.nbest, "texts to write of those found")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024))
+      ->check(cli::between(1, 1024))
       ->needs(beam);
   cli::add_length_penalty_options(command, options.length_penalty, options.alpha, "average");
 }
@@ -173,17 +203,22 @@ void add_generate(CLI::App& app) {
   auto options = std::make_shared<GenerateCommand>();
   CLI::App* command = app.add_subcommand("generate", "continue a text with a language model");
   cli::add_model_option(*command, options->model)->required();
+  command->footer(
+      "\nExamples:\n"
+      "  rapt generate smollm2 --prompt \"The capital of France is\" --max-tokens 20\n"
+      "  rapt generate smollm2 --prompt-file letter.txt --temperature 0 --stop Yours\n"
+      "  rapt generate smollm2 --input prompts --samples 5 --json > texts.jsonl");
   add_prompt_options(*command, *options);
   GenerateOptions& generate = options->generate;
-  command->add_option("--max-tokens", generate.max_tokens, "tokens to write")
+  command->add_option("--max-tokens", generate.max_tokens, "most tokens to write")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(cli::between(1, 1 << 20));
   command->add_option("--stop", generate.stop, "end the text before this; may be given several times")
       ->type_name("TEXT")
       ->allow_extra_args(false);
   command->add_option("--samples", generate.samples, "texts to write for a prompt")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+      ->check(cli::between(1, 1024));
   cli::add_sampling_options(*command, generate, "1, from all tokens");
   add_search_options(*command, generate);
   CLI::Option* json = command->add_flag("--json", options->json, "write an object for each text, one a line");
@@ -195,6 +230,7 @@ void add_generate(CLI::App& app) {
                          "page that shows what every head looked at in the first text", "FILE.html");
   cli::add_attention_option(*command, options->generator.attention);
   cli::add_compute_options(*command, options->compute);
+  cli::add_cache_option(*command, options->generator);
   command->callback([options] { run(*options); });
 }
 

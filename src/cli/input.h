@@ -18,6 +18,8 @@ class Input {
   /// The next lines to work on together: one by one when a person types them. Empty at the end.
   std::vector<std::string> next_lines();
   std::int64_t lines() const { return reader_.lines(); }
+  /// About how many lines there are in all; 0 where nobody knows.
+  double expected_lines() const { return reader_.expected_lines().value_or(0); }
 
  private:
   LineReader reader_;

@@ -13,6 +13,7 @@
 #include "families/checkpoint.h"
 #include "formats/printable.h"
 #include "text/tokenizer.h"
+#include "training/progress.h"
 
 namespace rapt {
 namespace {
@@ -63,26 +64,44 @@ std::string stack_text(const ModelConfig& c, AttentionKind kind, int heads, std:
                      c.gated ? " gated" : "", c.parallel_residual ? ", in parallel" : "");
 }
 
-std::string describe(const ModelConfig& c) {
+/// What working with the model keeps in memory, beside the activations of a moment.
+std::string memory_text(const Transformer& model) {
+  const ModelConfig& config = model.config();
+  const auto in_both = [](auto&& text_of) {
+    return fmt::format("{} in f32, {} in bf16", text_of(size_of(DType::f32)), text_of(size_of(DType::bf16)));
+  };
+  std::string text = fmt::format("memory      weights {}\n", in_both([&](std::size_t element) {
+                                   return cli::megabytes(static_cast<std::size_t>(model.parameter_count()) * element);
+                                 }));
+  if (config.encoder_only()) return text;
+  const CacheSize size = model.cache_size();
+  if (size.of_token > 0) {
+    text += fmt::format("cache       {} bytes a token of a text", in_both([&](std::size_t element) {
+                          return training::grouped(size.of_token * static_cast<std::int64_t>(element));
+                        }));
+    text +=
+        fmt::format("; of {} tokens {}\n", training::grouped(config.max_positions), in_both([&](std::size_t element) {
+                      return cli::megabytes(static_cast<std::size_t>(size.of_token * config.max_positions) * element);
+                    }));
+  }
+  if (size.of_hypothesis > 0)
+    text += fmt::format("state       {} of linear layers a text, however long\n",
+                        cli::megabytes(static_cast<std::size_t>(size.of_hypothesis) * size_of(DType::f32)));
+  return text;
+}
+
+std::string describe(const Transformer& model) {
+  const ModelConfig& c = model.config();
   std::string text = fmt::format("family      {} ({})\n", c.family, kind_of(c));
   if (!c.decoder_only()) text += stack_text(c, AttentionKind::encoder, c.encoder_heads, c.encoder_ff);
   if (!c.encoder_only()) text += stack_text(c, AttentionKind::decoder, c.decoder_heads, c.decoder_ff);
   text += fmt::format("d_model     {}, {}-norm{}, {} positions{}\n", c.d_model, name_of(c.norm),
                       c.norm_kind == NormKind::rms ? " (RMS)" : "", name_of(c.positions),
-                      !c.limited_positions() ? "" : fmt::format(" (at most {})", c.max_positions));
+                      fmt::format(" ({} {})", c.limited_positions() ? "at most" : "made for", c.max_positions));
   text += fmt::format("attention   {}\n", attention_text(c));
   text += fmt::format("vocabulary  {}{}\n", c.vocab,
                       c.shared_embeddings || !c.encoder_decoder() ? "" : fmt::format(" (source {})", c.source_vocab));
-  return text;
-}
-
-/// What decoding keeps, in f32.
-std::string cache_text(const Transformer& model) {
-  const CacheSize size = model.cache_size();
-  const std::int64_t element = static_cast<std::int64_t>(size_of(DType::f32));
-  std::string text = fmt::format("cache       {} bytes a token of a hypothesis", size.of_token * element);
-  if (size.of_hypothesis > 0) text += fmt::format(", and {} for each, however long", size.of_hypothesis * element);
-  return text + ", in f32\n";
+  return text + memory_text(model);
 }
 
 /// "3 ignored (a, b, c)"
@@ -100,16 +119,16 @@ std::string account_text(const CheckpointAccount& account) {
 
 void run(const InspectCommand& options) {
   if (!std::filesystem::is_directory(options.model)) {
-    return inspect_gguf(options.model, {.tensors = options.tensors, .verify = options.verify});
+    inspect_gguf(options.model, {.tensors = options.tensors, .verify = options.verify, .describe = describe});
+    return;
   }
   const auto model = map_model(options.model);
   const auto tensors = read_safetensors_directory(options.model).tensors;
   std::size_t bytes = 0;
   for (const auto& [name, tensor] : tensors) bytes += tensor.bytes();
-  cli::print(describe(model->config()));
-  cli::print(fmt::format("parameters  {} in {} tensors, {:.1f} MB on disk\n", model->parameter_count(), tensors.size(),
-                         static_cast<double>(bytes) / 1e6));
-  cli::print(cache_text(*model));
+  cli::print(describe(*model));
+  cli::print(fmt::format("parameters  {} in {} tensors, {} on disk\n", training::grouped(model->parameter_count()),
+                         tensors.size(), cli::megabytes(bytes)));
   if (options.tensors) {
     for (const auto& [name, tensor] : tensors)
       cli::print(fmt::format("{:<64} {:<5} {}\n", name, rapt::name_of(tensor.dtype()), tensor.shape()));
@@ -122,11 +141,11 @@ void run(const InspectCommand& options) {
     cli::flush();
     require(damaged.empty(), "{}: {} tensors hold NaN or infinity; the weights are damaged, fetch them again",
             options.model, damaged.size());
-    const auto tokenizer = load_tokenizer(options.model);
-    cli::print(fmt::format(
+    cli::print(
         "verified    every key of config.json is understood or irrelevant, every tensor is used once, all weights are "
-        "finite; tokenizer of {} pieces\n",
-        tokenizer->vocab_size()));
+        "finite\n");
+    cli::flush();
+    cli::print(fmt::format("tokenizer   {} pieces\n", load_tokenizer(options.model)->vocab_size()));
   }
   cli::flush();
 }

@@ -7,9 +7,11 @@
 
 #include "cli/output.h"
 #include "core/error.h"
+#include "families/checkpoint.h"
 #include "formats/gguf_model.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
+#include "training/progress.h"
 
 namespace rapt {
 namespace {
@@ -20,7 +22,7 @@ struct Total {
 };
 
 std::string text_of(const Total& total) {
-  return fmt::format("{} tensors, {:.1f} MB on disk", total.tensors, static_cast<double>(total.bytes) / 1e6);
+  return fmt::format("{} tensors, {} on disk", total.tensors, cli::megabytes(total.bytes));
 }
 
 void print_metadata(const Gguf& file) {
@@ -41,8 +43,17 @@ void print_totals(const Gguf& file) {
       total->bytes += tensor.bytes.size();
     }
   }
-  cli::print(fmt::format("parameters  {} in {}\n", parameters, text_of(all)));
+  cli::print(fmt::format("parameters  {} in {}\n", training::grouped(parameters), text_of(all)));
   for (const auto& [type, total] : types) cli::print(fmt::format("  {:<8}  {}\n", type, text_of(total)));
+}
+
+/// What the model is, if rapt runs such.
+void print_description(const std::filesystem::path& path, const InspectGgufOptions& options) {
+  try {
+    cli::print(options.describe(*map_model(path)));
+  } catch (const Error& error) {
+    cli::print(fmt::format("family      none that rapt runs: {}\n", error.what()));
+  }
 }
 
 void print_tensors(const Gguf& file) {
@@ -76,6 +87,7 @@ void verify(const Gguf& file) {
 void inspect_gguf(const std::filesystem::path& path, const InspectGgufOptions& options) {
   const Gguf file = read_gguf(path);
   print_metadata(file);
+  print_description(path, options);
   print_totals(file);
   if (options.tensors) print_tensors(file);
   if (options.verify) verify(file);

@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "cli/chat.h"
+#include "cli/command_line.h"
 #include "cli/embed.h"
 #include "cli/evaluate.h"
 #include "cli/generate.h"
@@ -18,6 +19,12 @@
 int main(int argc, char** argv) {
   rapt::install_sigbus_message();
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};
+  rapt::cli::use_help_format(app);
+  app.set_version_flag("--version", "rapt " RAPT_VERSION, "print the version");
+  app.footer(
+      "\n\"rapt COMMAND --help\" tells about a command. To begin with:\n"
+      "  rapt pull smollm2\n"
+      "  rapt chat smollm2");
   app.require_subcommand(1);
   rapt::add_train(app);
   rapt::add_translate(app);
@@ -31,7 +38,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    return rapt::cli::answer(app, error);
   } catch (const std::bad_alloc&) {
     std::fputs("rapt: there is not enough memory left for this; free some, or give less at once\n", stderr);
     return 1;

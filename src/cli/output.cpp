@@ -1,16 +1,74 @@
 #include "cli/output.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <map>
+#include <vector>
 
+#include "cli/command_line.h"
 #include "core/error.h"
 #include "formats/file.h"
 #include "rapt/hub.h"
 
 namespace rapt::cli {
+namespace {
+
+bool live_line_is_shown = false;
+
+/// Throws Error for a directory that holds no model, saying where one may be.
+void require_model(const std::filesystem::path& directory) {
+  for (const char* file : {"config.json", "modules.json"}) {
+    if (std::filesystem::exists(directory / file)) return;
+  }
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().extension() == ".gguf") files.push_back(entry.path().string());
+  }
+  require(files.empty(), "{}: holds no config.json, but {}; give that file", directory.string(),
+          *std::ranges::min_element(files));
+  require(!std::filesystem::exists(directory / "snapshots"),
+          "{}: is a cache of Hugging Face's hub; give the directory of one revision in {}", directory.string(),
+          (directory / "snapshots").string());
+  fail("{}: holds no model: config.json is missing", directory.string());
+}
+
+}  // namespace
+
+std::string megabytes(std::uint64_t bytes) {
+  const double number = static_cast<double>(bytes) / 1e6;
+  return fmt::format("{:.{}f} MB", number, number >= 10 ? 0 : number >= 1 ? 1 : 3);
+}
+
+std::optional<int> terminal_columns() {
+  if (isatty(STDERR_FILENO) == 0) return std::nullopt;
+  constexpr int usual = 80;
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col : usual;
+}
+
+void show_live_line(std::string_view text) {
+  const std::optional<int> columns = terminal_columns();
+  if (!columns) return;
+  fmt::print(stderr, "\r{}\033[K", text.substr(0, static_cast<std::size_t>(*columns - 1)));
+  std::fflush(stderr);
+  live_line_is_shown = true;
+}
+
+void erase_live_line() {
+  if (!live_line_is_shown) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  live_line_is_shown = false;
+}
 
 void print(std::string_view text) {
+  erase_live_line();
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
     fail("standard output: {}", std::strerror(errno));
 }
@@ -19,15 +77,19 @@ void flush() {
   if (std::fflush(stdout) != 0) fail("standard output: {}", std::strerror(errno));
 }
 
+CLI::Validator model_path() {
+  return {[](std::string& model) {
+            const std::filesystem::path path = find_model(model);
+            if (std::filesystem::is_directory(path)) require_model(path);
+            model = path.string();
+            return std::string();
+          },
+          ""};
+}
+
 CLI::Option* add_model_option(CLI::App& command, std::string& path) {
-  const CLI::Validator find(
-      [](std::string& model) {
-        model = find_model(model).string();
-        return std::string();
-      },
-      "");
   return command.add_option("model", path, "directory of the model, a .gguf file, or a name that rapt pull lists")
-      ->transform(find)
+      ->transform(model_path())
       ->type_name("MODEL");
 }
 
@@ -42,14 +104,20 @@ CLI::Option* add_output_option(CLI::App& command, const std::string& name, std::
   return command.add_option(name, path, help)->check(writable)->type_name(kind);
 }
 
+const std::map<std::string, Precision>& precisions() {
+  static const std::map<std::string, Precision> names{{"f32", Precision::f32}, {"bf16", Precision::bf16}};
+  return names;
+}
+
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
-  static const std::map<std::string, Precision> precisions{{"f32", Precision::f32}, {"bf16", Precision::bf16}};
-  command.add_option("--threads", options.threads, "0: as many as the process may use")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", options.threads, "0: as many as the process may use")
+      ->capture_default_str()
+      ->check(between(0, 1024));
   command
       .add_option("--precision", options.precision,
-                  fmt::format("of activations and products: f32 or bf16 (default: {})",
+                  fmt::format("of activations and products (default: {})",
                               options.precision == Precision::f32 ? "f32" : "bf16"))
-      ->transform(CLI::CheckedTransformer(precisions).description("f32|bf16"));
+      ->transform(choice(precisions()));
 }
 
 void add_attention_option(CLI::App& command, std::string& rules) {
@@ -81,21 +149,21 @@ void add_length_penalty_options(CLI::App& command, LengthPenalty& penalty, std::
                   fmt::format("what log-probabilities are divided by: ((5 + length) / 6)^alpha (paper) or length^alpha "
                               "(average) (default: {})",
                               default_penalty))
-      ->transform(CLI::CheckedTransformer(penalties).description("paper|average"));
+      ->transform(choice(penalties));
   command.add_option("--alpha", alpha, "of the length penalty (default: 0.6 for paper, 1 for average)");
 }
 
 void add_search_options(CLI::App& command, TranslateOptions& options) {
   command.add_option("--beam", options.beam, "hypotheses kept while searching; 1: greedy")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+      ->check(between(1, 1024));
   add_length_penalty_options(command, options.length_penalty, options.alpha, "paper");
   command.add_option("--repetition-penalty", options.repetition_penalty,
                      "over 1: makes tokens that a translation holds less likely (default: the model's "
                      "generation_config.json)");
   command.add_option("--batch-tokens", options.batch_tokens, "source tokens translated at once")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(between(1));
 }
 
 }  // namespace rapt::cli

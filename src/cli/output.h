@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,20 +22,37 @@ void print(std::string_view text);
 /// Sends what print() wrote on its way; throws Error when that fails.
 void flush();
 
+/// A line of the terminal that standard error is, cut to its width, which the next one and whatever print() and warn()
+/// write takes the place of. Nothing happens where it is no terminal.
+void show_live_line(std::string_view text);
+void erase_live_line();
+
 /// A line on standard error that begins with "rapt: ".
 template <typename... Args>
 void warn(fmt::format_string<Args...> format, Args&&... args) {
+  erase_live_line();
   fmt::print(stderr, "rapt: {}\n", fmt::format(format, std::forward<Args>(args)...));
 }
+
+/// "93 MB"; less than 10 MB with more digits, "0.022 MB".
+std::string megabytes(std::uint64_t bytes);
+
+/// How wide the terminal is that standard error goes to; nothing where it is none.
+std::optional<int> terminal_columns();
 
 /// The argument MODEL: a directory, a GGUF file, or the name of a model that `rapt pull` has fetched; `path` becomes
 /// the path of any of them.
 CLI::Option* add_model_option(CLI::App& command, std::string& path);
+/// Makes an option's value such a path.
+CLI::Validator model_path();
 
 /// An option that names a file to write. One that cannot be written is refused when the command line is read, before
 /// any work.
 CLI::Option* add_output_option(CLI::App& command, const std::string& name, std::string& path, const std::string& help,
                                const char* kind = "FILE");
+
+/// The names of precisions on the command line.
+const std::map<std::string, Precision>& precisions();
 
 /// --threads and --precision.
 struct ComputeOptions {

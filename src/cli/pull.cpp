@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/command_line.h"
 #include "cli/output.h"
 #include "core/error.h"
 #include "hub/cache.h"
@@ -24,10 +25,6 @@ struct PullCommand {
   std::string index;
   int timeout = 15;
 };
-
-std::string megabytes(std::uint64_t bytes) {
-  return fmt::format("{:.0f} MB", static_cast<double>(bytes) / 1e6);
-}
 
 /// How much has come: a bar on a terminal, a line for each quarter elsewhere.
 class Bar {
@@ -50,7 +47,7 @@ class Bar {
       draw(bytes, part);
     } else if (const int quarter = static_cast<int>(part * 4); quarter > quarters_) {
       quarters_ = quarter;
-      fmt::print(stderr, "  {} of {}\n", megabytes(bytes), megabytes(total_));
+      fmt::print(stderr, "  {} of {}\n", cli::megabytes(bytes), cli::megabytes(total_));
     }
   }
 
@@ -68,8 +65,8 @@ class Bar {
     const double left = seconds * (1 / part - 1);
     const int filled = static_cast<int>(part * width);
     fmt::print(stderr, "\r\033[K  [{}{}] {} of {}  {:.1f} MB/s  {}", std::string(static_cast<std::size_t>(filled), '='),
-               std::string(static_cast<std::size_t>(width - filled), ' '), megabytes(bytes), megabytes(total_),
-               static_cast<double>(bytes) / 1e6 / seconds,
+               std::string(static_cast<std::size_t>(width - filled), ' '), cli::megabytes(bytes),
+               cli::megabytes(total_), static_cast<double>(bytes) / 1e6 / seconds,
                bytes < total_ ? training::clock_text(left) + " left" : "done");
     std::fflush(stderr);
   }
@@ -85,7 +82,8 @@ class Bar {
 void list() {
   for (const hub::CatalogModel& model : hub::catalog()) {
     cli::print(fmt::format("{:<9} {:>6} to fetch, {:>6} on disk  {:<11} {}\n          {}\n", model.name,
-                           megabytes(model.bytes), megabytes(model.unpacked_bytes()), model.licence, model.about,
+                           cli::megabytes(model.bytes), cli::megabytes(model.unpacked_bytes()), model.licence,
+                           model.about,
                            hub::is_present(model) ? "here: " + hub::path_of(model).string() : "not here yet"));
   }
   cli::print(
@@ -150,7 +148,7 @@ void add_pull(CLI::App& app) {
       ->add_option("--timeout", options->timeout,
                    "seconds to connect in, and without data, before a connection counts as dead")
       ->capture_default_str()
-      ->check(CLI::Range(1, 3600));
+      ->check(cli::between(1, 3600));
   command->callback([options] { run(*options); });
 }
 

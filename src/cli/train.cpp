@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/output.h"
 #include "core/error.h"
 #include "training/progress.h"
 #include "training/run.h"
@@ -93,7 +94,7 @@ void train(TrainOptions& options) {
   files.dev_text = path_of(options.dev_text);
 
   const training::StopSignals signals;
-  training::Progress progress(stderr, {.rewrite = isatty(STDERR_FILENO) != 0});
+  training::Progress progress(stderr, {.columns = cli::terminal_columns});
   const training::Outcome outcome = training::run(options.request, progress, [&signals] { return signals.received(); });
   report(options, outcome, progress);
 }
@@ -123,14 +124,16 @@ void add_files(CLI::App& command, TrainOptions& options) {
 void add_fine_tuning(CLI::App& command, TrainOptions& options) {
   const std::string group = "A model to train further";
   const auto add = [&](const char* name, std::string& value, const char* type, const char* help) {
-    command.add_option(name, value, help)->type_name(type)->group(group);
+    return command.add_option(name, value, help)->type_name(type)->group(group);
   };
   training::FineTuning& fine_tuning = options.fine_tuning;
-  add("--from", fine_tuning.from, "DIRECTORY",
+  CLI::Option* from = add(
+      "--from", fine_tuning.from, "MODEL",
       "Hugging Face directory of a model of any family, instead of a recipe's new model: decoders learn the next "
       "tokens "
       "and encoders the masked tokens of --text, encoder-decoders the --target of each --source. --output becomes the "
       "same directory with new weights. AdamW, 3 epochs, peak 5e-5, unless numbers below say otherwise");
+  from->transform(cli::model_path());
   add("--document", fine_tuning.document, "file|blank-line|line|chat",
       "what ends a document of --text: sequences do not reach over its end (default file). chat: every line is a JSON "
       "object with \"messages\" (role, content), written out by the model's chat template; only what the assistant "
@@ -142,7 +145,7 @@ void add_fine_tuning(CLI::App& command, TrainOptions& options) {
 }
 
 std::string recipe_help() {
-  std::string text = "set of numbers to start from:";
+  std::string text = "set of numbers to start from (default: tiny; nanogpt-cpu for --text):";
   for (const training::Recipe& recipe : training::recipes())
     text += fmt::format("\n  {}: {}", recipe.name, recipe.about);
   return text;
@@ -162,6 +165,12 @@ void add_train(CLI::App& app) {
   const auto options = std::make_shared<TrainOptions>();
   CLI::App& command =
       *app.add_subcommand("train", "train a translation or language model from text files, or any model further");
+  command.footer(
+      "\nExamples:\n"
+      "  rapt train --recipe small --source a.en --target a.de --output en-de\n"
+      "  rapt train --recipe nanogpt-cpu --text shakespeare.txt --output shakespeare\n"
+      "  rapt train --from SmolLM2-135M --text handbook.txt --output handbook-lm\n"
+      "  rapt train --resume --output en-de");
   add_files(command, *options);
   command.add_option("--output", options->request.output, "directory for the model and its checkpoints")
       ->type_name("DIRECTORY")

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "decoding/translation_model.h"
 #include "formats/file.h"
 #include "formats/line_reader.h"
@@ -100,13 +102,22 @@ void run(const TranslateCommand& options) {
   if (!options.attention.empty()) page.emplace(model, options);
 
   cli::Input input(options.input);
+  cli::ProgressLine progress("lines");
   std::int64_t line = 0;
   for (std::vector<std::string> lines = input.next_lines(); !lines.empty(); lines = input.next_lines()) {
-    const auto translated = model.translate(lines, options.translate);
+    const auto before = static_cast<double>(line);
+    const decoding::TranslationObserver observer{
+        .on_parts =
+            [&](std::size_t index, std::size_t parts) {
+              cli::warn("line {} is longer than the model reads at once: translated in {} parts",
+                        line + static_cast<std::int64_t>(index) + 1, parts);
+            },
+        .on_progress =
+            [&](double part) {
+              progress.show(before + part * static_cast<double>(lines.size()), input.expected_lines());
+            }};
+    const auto translated = model.translate(lines, options.translate, observer);
     for (std::size_t i = 0; i < lines.size(); ++i, ++line) {
-      if (translated[i].size() > 1)
-        cli::warn("line {} is longer than the model reads at once: translated in {} parts", line + 1,
-                  translated[i].size());
       for (const Translation& translation : model.join(translated[i], options.translate))
         cli::print(format(translation, line, options));
       if (page) page->add(lines[i], translated[i]);
@@ -122,6 +133,11 @@ void add_translate(CLI::App& app) {
   auto options = std::make_shared<TranslateCommand>();
   CLI::App* command = app.add_subcommand("translate", "translate lines of text with an encoder-decoder model");
   cli::add_model_option(*command, options->model)->required();
+  command->footer(
+      "\nExamples:\n"
+      "  rapt translate en-de < source.en > target.de\n"
+      "  rapt translate NLLB --source-language eng_Latn --target-language deu_Latn\n"
+      "  rapt translate en-de --attention page.html < source.en");
   command->add_option("--input", options->input, "lines to translate, plain or gzip (default: standard input)")
       ->type_name("FILE");
   cli::add_language_options(*command, options->languages);
@@ -130,7 +146,7 @@ void add_translate(CLI::App& app) {
       ->add_option("--nbest", options->translate.nbest,
                    "print this many translations a line, as \"line ||| translation ||| score\"")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+      ->check(cli::between(1, 1024));
   command->add_option("--prefix", options->translate.prefix, "what translations are made to begin with")
       ->type_name("TEXT");
   command->add_flag("--align", options->translate.align,

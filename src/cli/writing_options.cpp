@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/command_line.h"
 #include "cli/output.h"
 
 namespace rapt::cli {
@@ -17,9 +18,18 @@ void add_sampling_options(CLI::App& command, GenerateOptions& options, std::stri
   add("--top-p", sampling.top_p, "draw from the likeliest tokens that have this much of the probability together");
   add("--min-p", sampling.min_p, "draw from tokens at least this many times as likely as the likeliest");
   add("--repetition-penalty", sampling.repetition_penalty, "over 1: makes tokens that were used less likely");
-  command.add_option("--seed", options.seed, "of what is drawn")
+  command.add_option("--seed", options.seed, "of what is drawn: the same seed gives the same text")
       ->capture_default_str()
+      ->check(between<std::uint64_t>(0))
       ->group("Sampling (default: the model's generation_config.json)");
+}
+
+void add_cache_option(CLI::App& command, GeneratorOptions& options) {
+  command
+      .add_option("--cache", options.cache,
+                  "of the keys and values that are kept of a text; bf16 takes half of the memory (default: as "
+                  "--precision)")
+      ->transform(choice(precisions()));
 }
 
 void warn_of_ignored(const std::string& model, const decoding::GenerationConfig& config) {

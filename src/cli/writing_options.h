@@ -11,6 +11,9 @@ namespace rapt::cli {
 /// command nor the model says anything.
 void add_sampling_options(CLI::App& command, GenerateOptions& options, std::string_view otherwise);
 
+/// --cache: the type of cached keys and values.
+void add_cache_option(CLI::App& command, GeneratorOptions& options);
+
 /// Warns of what the model's generation_config.json asks for and rapt does not do.
 void warn_of_ignored(const std::string& model, const decoding::GenerationConfig& config);
 

@@ -4,12 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace rapt::training {
 namespace {
 
 /// Between two writings of a line on a terminal.
 constexpr double live_seconds = 0.25;
+
+std::string whole(double number) {
+  return grouped(static_cast<std::int64_t>(std::floor(number)));
+}
 
 }  // namespace
 
@@ -31,6 +36,18 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
+std::string progress_text(double done, double total, double seconds, std::string_view unit) {
+  std::string text;
+  if (total > 0) text = fmt::format("{:3.0f} %  ", std::floor(100 * std::min(done / total, 1.0)));
+  text +=
+      total > 0 ? fmt::format("{} of {} {}", whole(done), whole(total), unit) : fmt::format("{} {}", whole(done), unit);
+  if (done <= 0 || seconds <= 0) return fmt::format("{}  {}", text, clock_text(seconds));
+  const double rate = done / seconds;
+  text += rate >= 10 ? fmt::format("  {} {}/s", whole(rate), unit) : fmt::format("  {:.2g} {}/s", rate, unit);
+  if (total > 0) text += fmt::format("  {} left", clock_text(std::max(total - done, 0.0) / rate));
+  return text;
+}
+
 Progress::~Progress() {
   if (!live_.empty()) std::fputc('\n', out_);
 }
@@ -47,24 +64,41 @@ void Progress::began(const RunSummary& summary) {
   write_line(line);
 }
 
-std::string Progress::text(const StepRecord& record) const {
+/// What is left out first where a terminal is narrow has the highest rank.
+std::string Progress::text(const StepRecord& record, std::optional<int> columns) const {
+  struct Part {
+    int rank;
+    std::string text;
+  };
   const double steps = static_cast<double>(window_.steps);
   const double flops = window_.flops / window_.seconds;
   const std::string of = steps_ > 0 ? fmt::format("/{}", steps_) : "";
-  std::string line =
-      fmt::format("step {}{}  epoch {}  loss {:.4f}  ppl {:.4g}  lr {:.3g}  {} tok/s  {:.0f} GFLOP/s", record.step, of,
-                  record.position.epoch + 1, window_.loss / steps, std::exp(window_.nll / steps), record.learning_rate,
-                  grouped(std::llround(static_cast<double>(window_.tokens) / window_.seconds)), flops * 1e-9);
-  if (machine_flops_ > 0) line += fmt::format(" ({:.0f} %)", 100 * flops / machine_flops_);
-  if (record.skipped_so_far > 0) line += fmt::format("  {} skipped", record.skipped_so_far);
-  return line + time_left(record);
+  const std::string percent = machine_flops_ > 0 ? fmt::format(" ({:.0f} %)", 100 * flops / machine_flops_) : "";
+  const auto rate = std::llround(static_cast<double>(window_.tokens) / window_.seconds);
+  std::vector<Part> parts{{0, fmt::format("step {}{}", record.step, of)},
+                          {4, fmt::format("epoch {}", record.position.epoch + 1)},
+                          {0, fmt::format("loss {:.4f}", window_.loss / steps)},
+                          {3, fmt::format("ppl {:.4g}", std::exp(window_.nll / steps))},
+                          {5, fmt::format("lr {:.3g}", record.learning_rate)},
+                          {1, fmt::format("{} tok/s", grouped(rate))},
+                          {2, fmt::format("{:.0f} GFLOP/s{}", flops * 1e-9, percent)}};
+  if (record.skipped_so_far > 0) parts.push_back({0, fmt::format("{} skipped", record.skipped_so_far)});
+  if (const std::string left = time_left(record); !left.empty()) parts.push_back({0, left});
+  while (true) {
+    std::string line;
+    for (const Part& part : parts) line += (line.empty() ? "" : "  ") + part.text;
+    if (!columns || std::ssize(line) < *columns) return line;
+    const auto least = std::ranges::max_element(parts, {}, &Part::rank);
+    if (least->rank == 0) return line.substr(0, static_cast<std::size_t>(std::max(*columns - 1, 0)));
+    parts.erase(least);
+  }
 }
 
 std::string Progress::time_left(const StepRecord& record) const {
   const double done = record.progress - first_progress_;
   if (done <= 0) return "";
   const double seconds = (record.total_seconds - first_seconds_) * (1 - record.progress) / done;
-  return fmt::format("  {} left", clock_text(seconds));
+  return fmt::format("{} left", clock_text(seconds));
 }
 
 void Progress::stepped(const StepRecord& record) {
@@ -81,9 +115,10 @@ void Progress::stepped(const StepRecord& record) {
     window_.nll += record.nll;
     ++window_.steps;
   }
-  if (window_.steps == 0 || window_.seconds < (options_.rewrite ? live_seconds : options_.seconds)) return;
-  const std::string line = text(record);
-  if (options_.rewrite) {
+  const std::optional<int> columns = options_.columns();
+  if (window_.steps == 0 || window_.seconds < (columns ? live_seconds : options_.seconds)) return;
+  const std::string line = text(record, columns);
+  if (columns) {
     fmt::print(out_, "\r{}\x1b[K", line);
     live_ = line;
     std::fflush(out_);
@@ -112,7 +147,7 @@ void Progress::warn(std::string_view message) {
 }
 
 void Progress::write_line(std::string_view line) {
-  fmt::print(out_, "{}{}{}\n", live_.empty() ? "" : "\r", line, options_.rewrite ? "\x1b[K" : "");
+  fmt::print(out_, "{}{}{}\n", live_.empty() ? "" : "\r", line, options_.columns() ? "\x1b[K" : "");
   if (!live_.empty()) fmt::print(out_, "{}", live_);
   std::fflush(out_);
 }

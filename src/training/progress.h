@@ -3,15 +3,19 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "training/records.h"
 
 namespace rapt::training {
 
 struct ProgressOptions {
-  bool rewrite = false;  ///< one line that is written over (a terminal); otherwise plain lines
-  double seconds = 10;   ///< between lines, when they are plain
+  /// How wide the terminal is, on which one line is written over; nothing: plain lines.
+  std::function<std::optional<int>()> columns = [] { return std::nullopt; };
+  double seconds = 10;  ///< between lines, when they are plain
 };
 
 /// Formats what it observes and writes it to `out`, which must stay open. Rates are those since the line before.
@@ -28,7 +32,7 @@ class Progress final : public Observer {
 
  private:
   void write_line(std::string_view line);
-  std::string text(const StepRecord& record) const;
+  std::string text(const StepRecord& record, std::optional<int> columns) const;
   std::string time_left(const StepRecord& record) const;
 
   /// What has added up since the last line.
@@ -56,5 +60,7 @@ class Progress final : public Observer {
 std::string clock_text(double seconds);
 /// "34,500"
 std::string grouped(std::int64_t number);
+/// "  4 %  12 of 300 lines  1.5 lines/s  3:12 left", without what is not known. total: 0 where nobody knows.
+std::string progress_text(double done, double total, double seconds, std::string_view unit);
 
 }  // namespace rapt::training

@@ -84,7 +84,8 @@ TEST_F(EmbedCommand, RefusesToNormalizeAndNot) {
   const Result result = embed("--normalize --no-normalize");
   EXPECT_NE(result.status, 0);
   EXPECT_EQ(result.output, "");
-  EXPECT_NE(result.messages.find("--normalize excludes --no-normalize"), std::string::npos) << result.messages;
+  EXPECT_NE(result.messages.find("--normalize and --no-normalize do not go together"), std::string::npos)
+      << result.messages;
 }
 
 TEST_F(EmbedCommand, NamesLinesThatAreNotReadWhole) {

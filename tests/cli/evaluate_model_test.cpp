@@ -109,6 +109,15 @@ TEST_F(EvaluateModel, ReadsTextByASlidingWindow) {
   EXPECT_EQ(scores(model + text + " --use-attention 'window(99, 0)'")["loss"], found["loss"]);
 }
 
+TEST_F(EvaluateModel, LinesThatAreNotUtf8AreRefusedOrDropped) {
+  const std::string model = language_model();
+  const std::string whole = get(source_);
+  put(scratch_ / "mixed", whole + "caf\xe9\n");
+  const std::string mixed = model + " --text " + (scratch_ / "mixed").string();
+  EXPECT_NE(message(mixed).find("--skip-invalid"), std::string::npos);
+  EXPECT_EQ(scores(mixed + " --skip-invalid")["loss"], scores(model + " --text " + source_)["loss"]);
+}
+
 TEST_F(EvaluateModel, SaysInOneLineWhatIsWrong) {
   const std::string model = language_model();
   const std::string text = " --text " + source_;

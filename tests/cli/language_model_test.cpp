@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "cli/command.h"
+#include "core/memory.h"
 #include "decoding/tiny_language_model.h"
 #include "rapt/generator.h"
 
@@ -99,9 +100,45 @@ TEST_F(LanguageModelCommand, GenerateSaysInOneLineWhatIsWrong) {
 }
 
 TEST_F(LanguageModelCommand, GenerateWritesNothingWhenSomethingIsWrong) {
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --stop ''"), "a stop string is empty"));
+  EXPECT_TRUE(
+      failed_with(rapt("generate", "--prompt the --temperature nan"), "a finite number of at least 0, found nan"));
   EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --prefix '\xff'"), "the prefix"));
   EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --stop '\xff'"), "a stop string"));
   EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --top-p 2"), "top_p: expected"));
+}
+
+/// The model's positions do not limit how long a text may become.
+TEST_F(LanguageModelCommand, GenerateRefusesWhatTheMemoryCannotHold) {
+  if (available_memory().value_or(0) > 100'000'000'000) GTEST_SKIP() << "this machine has room for it";
+  EXPECT_TRUE(failed_with(rapt("generate", "--prompt the --samples 1024 --max-tokens 1048576"),
+                          "keys and values of 1024 texts of 1048577 tokens take "));
+}
+
+TEST_F(LanguageModelCommand, TheCacheMayBeKeptInAnotherType) {
+  const std::string options = "--prompt 'the end' --max-tokens 30 --temperature 0 ";
+  EXPECT_EQ(rapt("generate", options + "--cache f32").output, rapt("generate", options).output);
+  const Result half = rapt("generate", options + "--cache bf16 --json --log-probabilities");
+  ASSERT_EQ(half.status, 0) << half.messages;
+  const Result whole = rapt("generate", options + "--json --log-probabilities");
+  EXPECT_NE(half.output, whole.output) << "log-probabilities are rounded";
+  EXPECT_NEAR(objects(half.output)[0]["tokens"][0]["log_probability"].get<double>(),
+              objects(whole.output)[0]["tokens"][0]["log_probability"].get<double>(), 0.1);
+  EXPECT_EQ(rapt("chat", "--max-tokens 5 --cache bf16", "one\n").status, 0);
+}
+
+TEST_F(LanguageModelCommand, ADirectoryWithoutAModelIsRefusedWithWhatLiesThere) {
+  const std::filesystem::path directory = scratch_ / "none";
+  std::filesystem::create_directories(directory);
+  const auto refused = [&](const std::string& part) {
+    return failed_with(run_command("generate " + directory.string() + " --prompt the"), part);
+  };
+  EXPECT_TRUE(refused("none: holds no model: config.json is missing"));
+  std::filesystem::create_directories(directory / "snapshots");
+  EXPECT_TRUE(refused("give the directory of one revision in " + (directory / "snapshots").string()));
+  put(directory / "b.gguf", "");
+  put(directory / "a.gguf", "");
+  EXPECT_TRUE(refused("holds no config.json, but " + (directory / "a.gguf").string() + "; give that file"));
 }
 
 TEST_F(LanguageModelCommand, FilesThatCannotBeWrittenAreRefusedBeforeAnyWork) {
@@ -142,6 +179,12 @@ TEST_F(LanguageModelCommand, ChatObeysCommands) {
     if (message["role"] != "assistant") contents.push_back(message["content"]);
   EXPECT_EQ(contents, (std::vector<std::string>{"speak", "two", "three"}));
   EXPECT_NE(result.messages.find("(read "), std::string::npos) << result.messages;
+  EXPECT_NE(result.messages.find("/save FILE"), std::string::npos) << result.messages;
+}
+
+TEST_F(LanguageModelCommand, ChatObeysCommandsBehindSpaces) {
+  const Result result = rapt("chat", "--max-tokens 5", "  /help\n /quit\nfour\n");
+  EXPECT_EQ(result.output, "");
   EXPECT_NE(result.messages.find("/save FILE"), std::string::npos) << result.messages;
 }
 

@@ -183,7 +183,7 @@ TEST(GgufFile, InspectShowsWhatItHolds) {
       output_of(fmt::format("'{}' inspect '{}' --tensors", RAPT_COMMAND, (data / "blocks.gguf").string()));
   for (const std::string_view part :
        {"test.string ", "string  \"größe\"\n", "[]i32     [100] -50, -49", ", ...\n",
-        "parameters  7936 in 11 tensors, ", "  Q4_K      1 tensors, ", "Q4_K     [1, 1280]\n"}) {
+        "parameters  7,936 in 11 tensors, ", "  Q4_K      1 tensors, ", "Q4_K     [1, 1280]\n"}) {
     EXPECT_NE(output.find(part), std::string::npos) << part << " is not in\n" << output;
   }
   const std::string refusal =

@@ -70,13 +70,31 @@ TEST(Progress, WritesPlainLinesOnlyEverySoOften) {
 }
 
 TEST(Progress, RewritesOneLineOnATerminal) {
-  const std::string text = written({.rewrite = true}, [](Progress& progress) {
+  const std::string text = written({.columns = [] { return 200; }}, [](Progress& progress) {
     progress.stepped(a_step());
     progress.stepped(a_step());
     progress.note("a note");
   });
   EXPECT_EQ(std::ranges::count(text, '\n'), 2) << "the note and the end";
   EXPECT_NE(text.find("\ra note\x1b[K\n"), std::string::npos) << text;
+}
+
+/// A line that wraps could not be written over.
+TEST(Progress, ALineFitsTheTerminal) {
+  for (const int columns : {100, 80, 60, 40, 20, 1}) {
+    const std::string text = written({.columns = [&] { return columns; }}, [](Progress& progress) {
+      StepRecord step = a_step();
+      step.progress = 0;
+      progress.stepped(step);
+      progress.stepped(a_step());
+    });
+    const std::string line = text.substr(text.rfind('\r') + 1, text.rfind('\x1b') - text.rfind('\r') - 1);
+    EXPECT_LT(std::ssize(line), columns);
+    EXPECT_EQ(line.find("lr ") != std::string::npos, columns == 100) << line;
+    if (columns >= 60) {
+      EXPECT_TRUE(line.starts_with("step 50  ") && line.ends_with(" left")) << line;
+    }
+  }
 }
 
 TEST(Progress, LeavesSkippedStepsOutOfMeans) {
@@ -101,6 +119,10 @@ TEST(Progress, FormatsTimesAndNumbers) {
   EXPECT_EQ(grouped(999), "999");
   EXPECT_EQ(grouped(1000), "1,000");
   EXPECT_EQ(grouped(-1234567), "-1,234,567");
+  EXPECT_EQ(progress_text(512.5, 2050, 60, "lines"), " 25 %  512 of 2,050 lines  8.5 lines/s  3:00 left");
+  EXPECT_EQ(progress_text(4000, 0, 2, "tokens"), "4,000 tokens  2,000 tokens/s");
+  EXPECT_EQ(progress_text(0, 10, 75, "lines"), "  0 %  0 of 10 lines  1:15");
+  EXPECT_EQ(progress_text(12, 10, 1, "lines"), "100 %  12 of 10 lines  12 lines/s  0:00 left");
 }
 
 TEST(Journal, IsCutBackToWhatACheckpointHadSeen) {
