@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <clocale>
+#include <csignal>
 #include <cstdlib>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,8 @@ class LineEditor::Impl {
     el_set(editor_, EL_SIGNAL, 1);
     el_set(editor_, EL_SETTY, "-d", "-isig", nullptr);  // Ctrl-C is a key while a line is edited
     bind("^C", "em-kill-line");
+    el_set(editor_, EL_ADDFN, "rapt-suspend", "Gives the terminal back to the shell", &Impl::suspend);
+    bind("^Z", "rapt-suspend");
     bind("^R", "em-inc-search-prev");
     bind("\033[1;5C", "em-next-word");
     bind("\033[1;5D", "ed-prev-word");
@@ -91,6 +94,16 @@ class LineEditor::Impl {
   static const char* prompt(EditLine* editor) { return of(editor).prompt_.c_str(); }
 
   void bind(const char* key, const char* function) { el_set(editor_, EL_BIND, key, function, nullptr); }
+
+  /// What the terminal does with Ctrl-Z where it is no key.
+  static unsigned char suspend(EditLine* editor, wint_t /*key*/) {
+    send(std::string(no_more_brackets) + "\r\n");
+    el_set(editor, EL_PREP_TERM, 0);
+    kill(0, SIGTSTP);
+    el_set(editor, EL_PREP_TERM, 1);
+    send(ask_for_brackets);
+    return CC_REDISPLAY;
+  }
 
   static unsigned char take_paste(EditLine* editor, wint_t /*key*/) {
     std::wstring text;
