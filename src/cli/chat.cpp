@@ -47,6 +47,7 @@ constexpr std::string_view kChatHelp =
     "/stats        show or hide how fast answers come\n"
     "/quit         end, as Ctrl-D does\n"
     "//...         a message that begins with a slash\n"
+    "...\\          a line that the message goes on after\n"
     "Ctrl-C ends an answer; what was shown of it stays in the conversation.\n";
 
 ChatTemplate chat_template_of(const std::string& model) {
@@ -85,7 +86,7 @@ class Lines {
   }
 
   std::optional<std::string> next() {
-    if (editor_) return editor_->next_line();
+    if (editor_) return next_typed();
     std::string line;
     if (!std::getline(std::cin, line)) return std::nullopt;
     if (line.ends_with('\r')) line.pop_back();
@@ -98,6 +99,16 @@ class Lines {
   }
 
  private:
+  /// A line that ends with a backslash goes on with the next one.
+  std::optional<std::string> next_typed() {
+    std::optional<std::string> message = editor_->next_line();
+    while (message && message->ends_with('\\')) {
+      message->back() = '\n';
+      *message += editor_->next_line().value_or("");
+    }
+    return message;
+  }
+
   std::optional<cli::LineEditor> editor_;
   std::int64_t line_ = 0;
 };
@@ -121,6 +132,8 @@ class Chat {
   bool run() {
     if (terminal_) note("/help shows commands, Ctrl-D ends");
     const std::int64_t positions = model_.model().config().max_positions;
+    if (conversation_.context() > positions)
+      note("the model was made for {} tokens; what it writes beyond them may make no sense", positions);
     if (options_.context == 0 && conversation_.context() < positions)
       note(
           "the model sees {} tokens of the conversation at most, not the {} it was made for, so that they take no more "

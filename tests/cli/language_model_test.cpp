@@ -204,6 +204,12 @@ TEST_F(LanguageModelCommand, ChatSaysWhenTheContextIsFull) {
   EXPECT_NE(result.messages.find("outgrown the context of 80 tokens"), std::string::npos) << result.messages;
 }
 
+TEST_F(LanguageModelCommand, ChatSaysWhenTheContextIsMoreThanTheModelWasMadeFor) {
+  const std::string text = "the model was made for 400 tokens";
+  EXPECT_NE(rapt("chat", "--context 401", "").messages.find(text), std::string::npos);
+  EXPECT_EQ(rapt("chat", "--context 400", "").messages.find(text), std::string::npos);
+}
+
 TEST_F(LanguageModelCommand, ChatNeedsATemplate) {
   std::filesystem::remove(model_ / "chat_template.jinja");
   const Result result = rapt("chat", "", "hello\n");

@@ -116,6 +116,18 @@ TEST_F(ChatOnATerminal, AnswersAndEnds) {
   EXPECT_EQ(terminal.ends(), 0);
 }
 
+TEST_F(ChatOnATerminal, ALineThatEndsWithABackslashGoesOn) {
+  Terminal terminal(command("--max-tokens 12"));
+  ASSERT_TRUE(terminal.shows("> "));
+  terminal.type("one\\\rtwo\r");
+  EXPECT_TRUE(terminal.shows("stopped after 12 tokens"));
+  terminal.type("/save " + (scratch_ / "saved").string() + "\r");
+  EXPECT_TRUE(terminal.shows("2 messages are in"));
+  EXPECT_NE(get(scratch_ / "saved").find("one\\ntwo"), std::string::npos);
+  terminal.type("/quit\r");
+  EXPECT_EQ(terminal.ends(), 0);
+}
+
 /// To a shell with job control, since nobody could go on with a process that had none.
 TEST_F(ChatOnATerminal, CtrlZGivesTheTerminalBack) {
   Terminal terminal("sh -c 'set -m; " + command("") + "; stty -a; echo it stopped; fg'");

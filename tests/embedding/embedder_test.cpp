@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -32,6 +33,17 @@ void expect_near(const Vectors& found, const nlohmann::json& expected, double to
     for (std::size_t j = 0; j < found[i].size(); ++j)
       EXPECT_NEAR(found[i][j], expected[i][j].get<double>(), tolerance) << "text " << i << " component " << j;
   }
+}
+
+TEST(SentenceEncoder, TellsHowFarItHasGot) {
+  embedding::SentenceEncoder encoder(data / "embed-tiny", {.threads = 1});
+  const std::vector<std::string> texts(1000, "Two men are walking along the beach with a dog.");
+  std::vector<double> told;
+  encoder.embed(texts, [&](double part) { told.push_back(part); });
+  ASSERT_GT(told.size(), 1U);
+  EXPECT_TRUE(std::ranges::is_sorted(told));
+  EXPECT_GT(told.front(), 0);
+  EXPECT_EQ(told.back(), 1);
 }
 
 /// A copy of the tiny model whose files a test changes.

@@ -230,8 +230,15 @@ TEST(EvaluateText, ScoresEachTokenOnce) {
       expected += nll(i, begin);
     }
     for (const std::int64_t batch_tokens : {1, 64, 4096}) {
+      double told = 0;
       const Score score =
-          evaluate_text(ctx, *model, text, {.context = context, .stride = stride, .batch_tokens = batch_tokens});
+          evaluate_text(ctx, *model, text, {.context = context, .stride = stride, .batch_tokens = batch_tokens},
+                        [&](double done, double all) {
+                          EXPECT_GT(done, told);
+                          EXPECT_LE(done, all);
+                          told = done / all == 1 ? -1 : done;
+                        });
+      EXPECT_EQ(told, -1) << "all windows are done at last";
       EXPECT_EQ(score.tokens, 49);
       EXPECT_NEAR(score.loss, expected / 49, 1e-5) << context << ", " << stride;
     }
