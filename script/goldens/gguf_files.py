@@ -88,6 +88,11 @@ MODELS = {
     "qwen2-tiny": gguf.MODEL_ARCH.QWEN2,
     "qwen3-tiny": gguf.MODEL_ARCH.QWEN3,
     "gemma2-tiny": gguf.MODEL_ARCH.GEMMA2,
+    "bert-tiny": gguf.MODEL_ARCH.BERT,
+    "roberta-tiny": gguf.MODEL_ARCH.BERT,
+    "xlm-roberta-tiny": gguf.MODEL_ARCH.BERT,
+    "distilbert-tiny": gguf.MODEL_ARCH.BERT,
+    "embed-tiny": gguf.MODEL_ARCH.BERT,
 }
 # Llama 3.1's, but for the base: with one so small some of a head's four dimensions turn slowly enough to be changed.
 LLAMA3_ROPE = {"rope_theta": 500000.0, "factor": 8.0, "low": 1.0, "high": 4.0, "original": 8192}
@@ -108,7 +113,12 @@ def as_pairs(tensor, heads):
     return tensor[rows.transpose(0, 2, 1).ravel()]
 
 
-def add_config(writer, config, name):
+def hparam(config, *names):
+    """The first of several keys of config.json that is there."""
+    return next(config[name] for name in names if name in config)
+
+
+def add_decoder_config(writer, config, name):
     heads = config["num_attention_heads"]
     d_head = config.get("head_dim", config["hidden_size"] // heads)
     rope = config["rope_parameters"]
@@ -143,8 +153,49 @@ def add_config(writer, config, name):
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
 
 
-def add_weights(writer, config, architecture, weights):
-    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+def padding_rows(config):
+    """Of RoBERTa's table of positions, which no token has."""
+    return config["pad_token_id"] + 1 if "roberta" in config["model_type"] else 0
+
+
+def add_encoder_config(writer, config, name):
+    writer.add_block_count(hparam(config, "num_hidden_layers", "n_layers"))
+    writer.add_context_length(config["max_position_embeddings"] - padding_rows(config))
+    writer.add_embedding_length(hparam(config, "hidden_size", "dim"))
+    writer.add_feed_forward_length(hparam(config, "intermediate_size", "hidden_dim"))
+    writer.add_head_count(hparam(config, "num_attention_heads", "n_heads"))
+    writer.add_layer_norm_eps(config.get("layer_norm_eps", 1e-12))
+    writer.add_causal_attention(False)
+    writer.add_token_type_count(config.get("type_vocab_size", 1))
+    if name == "embed-tiny":
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
+
+
+def add_word_pieces(writer, name):
+    """The vocabulary with the beginnings of words marked, in place of what continues them."""
+    tokenizer = json.loads((DATA / name / "tokenizer.json").read_text())
+    vocabulary = sorted(tokenizer["model"]["vocab"].items(), key=lambda entry: entry[1])
+    special = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    continues = tokenizer["model"]["continuing_subword_prefix"]
+    tokens = []
+    for piece, _ in vocabulary:
+        marked = piece[len(continues) :] if piece.startswith(continues) else "\u2581" + piece
+        tokens.append(piece if piece in special else marked)
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("bert-bge")
+    writer.add_token_list(tokens)
+    types = (gguf.TokenType.NORMAL, gguf.TokenType.CONTROL)
+    writer.add_token_types([types[piece in special] for piece, _ in vocabulary])
+    writer.add_unk_token_id(special["[UNK]"])
+    writer.add_sep_token_id(special["[SEP]"])
+    writer.add_pad_token_id(special["[PAD]"])
+    writer.add_mask_token_id(special["[MASK]"])
+    writer.add_bos_token_id(special["[CLS]"])
+    writer.add_eos_token_id(special["[SEP]"])
+    writer.add_bool("tokenizer.ggml.normalizer.lowercase", tokenizer["normalizer"]["lowercase"])
+
+
+def add_decoder_weights(writer, config, names, weights):
     for name, tensor in weights.items():
         if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
@@ -157,6 +208,31 @@ def add_weights(writer, config, architecture, weights):
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
 
 
+def add_encoder_weights(writer, config, names, weights):
+    """Without pooler and heads."""
+    for name, tensor in weights.items():
+        name = name.removeprefix(config["model_type"] + ".").removeprefix("roberta.")
+        if not name.startswith(("embeddings.", "encoder.", "transformer.")):
+            continue
+        if name == "embeddings.position_embeddings.weight":
+            tensor = np.ascontiguousarray(tensor[padding_rows(config) :])
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
+
+
+def add_model(writer, architecture, name):
+    config = json.loads((DATA / name / "config.json").read_text())
+    names = gguf.get_tensor_name_map(architecture, hparam(config, "num_hidden_layers", "n_layers"))
+    weights = load_file(DATA / name / "model.safetensors")
+    if architecture == gguf.MODEL_ARCH.BERT:
+        add_encoder_config(writer, config, name)
+        if name == "embed-tiny":
+            add_word_pieces(writer, name)
+        add_encoder_weights(writer, config, names, weights)
+    else:
+        add_decoder_config(writer, config, name)
+        add_decoder_weights(writer, config, names, weights)
+
+
 def write(writer):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -165,10 +241,8 @@ def write(writer):
 
 
 def write_model(name, architecture, file=None, **parts):
-    config = json.loads((DATA / name / "config.json").read_text())
     writer = gguf.GGUFWriter(OUTPUT / f"{file or name}.gguf", gguf.MODEL_ARCH_NAMES[architecture], **parts)
-    add_config(writer, config, name)
-    add_weights(writer, config, architecture, load_file(DATA / name / "model.safetensors"))
+    add_model(writer, architecture, name)
     write(writer)
 
 

@@ -6,6 +6,7 @@
 
 #include "families/checkpoint.h"
 #include "formats/gguf_bytes.h"
+#include "formats/safetensors.h"
 #include "formats/scratch.h"
 
 namespace rapt {
@@ -94,6 +95,46 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+class GgufEncoderOf : public testing::TestWithParam<std::string> {};
+
+TEST_P(GgufEncoderOf, HasTheHiddenStatesOfTransformers) {
+  const auto golden = read_safetensors((data / (GetParam() + "-golden.safetensors")).string()).tensors;
+  const auto integers = [&](const std::string& name) {
+    const auto values = golden.at(name).values<std::int32_t>();
+    return std::vector<std::int32_t>(values.begin(), values.end());
+  };
+  const RaggedTokens source{integers("source.ids"), Sequences(integers("source.offsets"))};
+  const auto segments = golden.contains("segments") ? integers("segments") : std::vector<std::int32_t>();
+  const Tensor& expected = golden.at("hidden");
+  const fs::path file = data / "gguf" / (GetParam() + ".gguf");
+  Context ctx;
+  for (const auto& model : {load_model(file), map_model(file)}) {
+    const Tensor found = model->encode(ctx, source, segments).values.value();
+    ASSERT_EQ(found.shape(), expected.shape());
+    for (std::int64_t i = 0; i < found.count(); ++i)
+      ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-4) << "element " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GgufEncoderOf,
+                         testing::Values("bert-tiny", "roberta-tiny", "xlm-roberta-tiny", "distilbert-tiny"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST(GgufEncoder, IsBertOrDistilBertByItsSegments) {
+  const auto family_of = [](const char* name) { return read_config(data / "gguf" / name).family; };
+  EXPECT_EQ(family_of("bert-tiny.gguf"), "bert");
+  EXPECT_EQ(family_of("xlm-roberta-tiny.gguf"), "bert");
+  EXPECT_EQ(family_of("distilbert-tiny.gguf"), "distilbert");
+  const ModelConfig roberta = read_config(data / "gguf" / "roberta-tiny.gguf");
+  EXPECT_EQ(roberta.max_positions, 32) << "of 34 rows";
+  EXPECT_EQ(roberta.position_offset, 0);
+  EXPECT_EQ(roberta.token_types, 1);
+}
 
 TEST(GgufParts, AreTheModelInOneFile) {
   const fs::path parts = data / "gguf" / "parts-00001-of-00003.gguf";
@@ -211,9 +252,9 @@ class GgufFileWith : public testing::Test {
 };
 
 TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
-  EXPECT_TRUE(refused("llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13),
-                      std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
-                      "key \"general.architecture\": expected llama, qwen2, qwen3 or gemma2, found \"mamba\""));
+  EXPECT_TRUE(refused(
+      "llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13), std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
+      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, bert, found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
   EXPECT_TRUE(
@@ -223,6 +264,21 @@ TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
   EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight",
                       "tensor \"blk.1.ffn_up.weight\" is missing; the metadata asks for it, with shape [24, 16]"));
   EXPECT_TRUE(refused("qwen2-tiny", "blk.0.attn_norm.weight", "blk.0.attn_norm.wxxxxx", "a qwen2 model has no such"));
+}
+
+TEST_F(GgufFileWith, WhatAnEncoderCannotBeIsRefused) {
+  const auto boolean = [](char value) { return std::string("attention.causal\7\0\0\0", 20) + value; };
+  EXPECT_TRUE(
+      refused("bert-tiny", boolean(0), boolean(1), "key \"bert.attention.causal\": expected false, found true"));
+  EXPECT_TRUE(refused("bert-tiny", "bert.attention.causal", "bert.attention.xxxxxx",
+                      "key \"bert.attention.xxxxxx\" (false) may change what the model computes"));
+  EXPECT_TRUE(refused("bert-tiny", "blk.1.attn_q.bias", "blk.1.attn_x.bias", "a bert model has no such tensor"));
+  EXPECT_TRUE(refused("bert-tiny", std::string("token_type_count\4\0\0\0\2", 21),
+                      std::string("token_type_count\4\0\0\0\3", 21), "token_type_count\": expected"));
+  // Rows of the table of positions that no token has make it longer than the context.
+  EXPECT_TRUE(refused("roberta-tiny", std::string("context_length\4\0\0\0\40", 19),
+                      std::string("context_length\4\0\0\0\36", 19),
+                      "tensor \"position_embd.weight\" is [32, 16], the metadata asks for [30, 16]"));
 }
 
 TEST_F(GgufFileWith, G10_SizesAreCheckedBeforeTheModelIsMade) {

@@ -21,6 +21,7 @@ struct Description {
   std::vector<std::string> merges = {};
   std::vector<float> scores = {};
   std::optional<std::uint32_t> unknown = {};
+  std::vector<std::pair<std::string, bool>> booleans = {};
 
   Gguf file() const {
     GgufBytes bytes;
@@ -36,6 +37,7 @@ struct Description {
       bytes.keys.push_back(gguf_array("tokenizer.ggml.scores", GgufType::f32, scores.size(), elements));
     }
     if (unknown) bytes.keys.push_back(gguf_u32("tokenizer.ggml.unknown_token_id", *unknown));
+    for (const auto& [key, value] : booleans) bytes.keys.push_back(gguf_key(key, GgufType::boolean, raw(value)));
     const auto keep = std::make_shared<std::string>(bytes.text());
     return read_gguf(keep, std::as_bytes(std::span(*keep)), "model.gguf");
   }
@@ -94,6 +96,53 @@ TEST(GgufTokenizer, SentencePieceModelsGiveTheIdsOfTheirDirectories) {
   expect_same(*gguf_tokenizer(description.file()), *load_tokenizer(directory));
 }
 
+/// As llama.cpp's converter describes a tokenizer.json of WordPiece.
+Description describe_word_piece(const std::string& name) {
+  const auto json = nlohmann::json::parse(test::read_bytes(test::kData / "pipeline" / name / "tokenizer.json"));
+  Description result{.model = "bert", .pre = "bert-bge"};
+  result.tokens.resize(json["model"]["vocab"].size());
+  result.types.assign(result.tokens.size(), 1);
+  for (const auto& [piece, id] : json["model"]["vocab"].items())
+    result.tokens[id.get<std::size_t>()] = piece.starts_with("##") ? piece.substr(2) : "\u2581" + piece;
+  for (const auto& token : json["added_tokens"]) {
+    const auto id = token["id"].get<std::size_t>();
+    result.tokens[id] = token["content"].get<std::string>();
+    result.types[id] = 3;
+  }
+  return result;
+}
+
+TEST(GgufTokenizer, WordPieceModelsGiveTheIdsOfTheirDirectories) {
+  for (const std::string name : {"bert-uncased", "bert-cased"}) {
+    SCOPED_TRACE(name);
+    auto json = nlohmann::json::parse(test::read_bytes(test::kData / "pipeline" / name / "tokenizer.json"));
+    json["model"]["max_input_chars_per_word"] = 100;  // as in all published vocabularies; files do not say it
+    const auto expected = PipelineTokenizer::of_files(
+        {{"tokenizer.json", json.dump()},
+         {"tokenizer_config.json", test::read_bytes(test::kData / "pipeline" / name / "tokenizer_config.json")}});
+    const Description description = describe_word_piece(name);
+    const auto found = gguf_tokenizer(description.file());
+    expect_same(*found, *expected);
+    EXPECT_EQ(found->encode("a cat"), expected->encode("a cat")) << "with [CLS] and [SEP], which no key names";
+    EXPECT_EQ(found->encode("a [MASK]"), expected->encode("a [MASK]"));
+    EXPECT_EQ(found->pieces(), expected->pieces());
+  }
+}
+
+TEST(GgufTokenizer, WordPieceFoldsCaseAsTheKeysSay) {
+  Description description = describe_word_piece("bert-uncased");
+  const auto kept = [&](bool lower, std::optional<bool> strip) {
+    description.booleans = {{"tokenizer.ggml.normalizer.lowercase", lower}};
+    if (strip) description.booleans.emplace_back("tokenizer.ggml.normalizer.strip_accents", *strip);
+    const auto tokenizer = gguf_tokenizer(description.file());
+    const auto same = [&](const char* a, const char* b) { return tokenizer->encode(a) == tokenizer->encode(b); };
+    return std::pair(!same("A", "a"), !same("\u00e4", "a"));
+  };
+  EXPECT_EQ(kept(true, {}), std::pair(false, false));
+  EXPECT_EQ(kept(false, {}), std::pair(true, true));
+  EXPECT_EQ(kept(false, true), std::pair(true, false));
+}
+
 TEST(GgufTokenizer, WhatItDoesNotKnowIsNamed) {
   const auto message = [](const Description& description) -> std::string {
     try {
@@ -112,6 +161,15 @@ TEST(GgufTokenizer, WhatItDoesNotKnowIsNamed) {
   description.model = "gpt2";
   description.types.pop_back();
   EXPECT_THAT(message(description), testing::HasSubstr("tokenizer.ggml.token_type"));
+  description = describe("gpt2", "gpt-2");
+  description.booleans = {{"tokenizer.ggml.normalizer.lowercase", false}};
+  EXPECT_THAT(message(description), testing::HasSubstr("\"tokenizer.ggml.normalizer.lowercase\" (false) may change how "
+                                                       "a \"gpt2\" tokenizer cuts texts"));
+  description = describe_word_piece("bert-cased");
+  for (std::string& token : description.tokens) {  // as the converter writes CamemBERT's pieces
+    if (!token.starts_with("[")) token = "\u2581" + token;
+  }
+  EXPECT_THAT(message(description), testing::HasSubstr("pieces of WordPiece, some of which continue words"));
 }
 
 }  // namespace
