@@ -88,6 +88,10 @@ MODELS = {
     "qwen2-tiny": gguf.MODEL_ARCH.QWEN2,
     "qwen3-tiny": gguf.MODEL_ARCH.QWEN3,
     "gemma2-tiny": gguf.MODEL_ARCH.GEMMA2,
+    "mistral-tiny": gguf.MODEL_ARCH.LLAMA,
+    "gpt2-tiny": gguf.MODEL_ARCH.GPT2,
+    "gpt_neox-tiny": gguf.MODEL_ARCH.GPTNEOX,
+    "gpt_neox-parallel-tiny": gguf.MODEL_ARCH.GPTNEOX,
     "bert-tiny": gguf.MODEL_ARCH.BERT,
     "roberta-tiny": gguf.MODEL_ARCH.BERT,
     "xlm-roberta-tiny": gguf.MODEL_ARCH.BERT,
@@ -147,10 +151,26 @@ def add_decoder_config(writer, config, name):
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(rope["factor"])
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
-    if config["model_type"] == "gemma2":
+    if config["model_type"] in ("gemma2", "mistral"):
         writer.add_sliding_window(config["sliding_window"])
+    if config["model_type"] == "gemma2":
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+
+
+def add_gpt_config(writer, config, name):
+    writer.add_context_length(hparam(config, "max_position_embeddings", "n_positions"))
+    writer.add_embedding_length(hparam(config, "hidden_size", "n_embd"))
+    writer.add_block_count(hparam(config, "num_hidden_layers", "n_layer"))
+    writer.add_feed_forward_length(config.get("intermediate_size", 4 * hparam(config, "hidden_size", "n_embd")))
+    writer.add_head_count(hparam(config, "num_attention_heads", "n_head"))
+    writer.add_layer_norm_eps(hparam(config, "layer_norm_eps", "layer_norm_epsilon"))
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    if config["model_type"] == "gpt_neox":
+        d_head = config["hidden_size"] // config["num_attention_heads"]
+        writer.add_rope_dimension_count(int(config["rope_parameters"]["partial_rotary_factor"] * d_head))
+        writer.add_parallel_residual(config["use_parallel_residual"])
 
 
 def padding_rows(config):
@@ -196,15 +216,27 @@ def add_word_pieces(writer, name):
 
 
 def add_decoder_weights(writer, config, names, weights):
+    in_pairs = config["model_type"] in ("llama", "mistral")
     for name, tensor in weights.items():
         if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        if config["model_type"] == "llama" and ".q_proj." in name:
+        if in_pairs and ".q_proj." in name:
             tensor = as_pairs(tensor, config["num_attention_heads"])
-        if config["model_type"] == "llama" and ".k_proj." in name:
+        if in_pairs and ".k_proj." in name:
             tensor = as_pairs(tensor, config["num_key_value_heads"])
         if config["model_type"] == "gemma2" and name.endswith("norm.weight"):
             tensor = tensor + 1
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
+
+
+def add_gpt_weights(writer, config, names, weights):
+    """[outputs, inputs], and queries on keys on values."""
+    for name, tensor in weights.items():
+        if name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight")):
+            tensor = np.ascontiguousarray(tensor.T)
+        if ".query_key_value." in name:
+            by_head = tensor.reshape(config["num_attention_heads"], 3, -1, *tensor.shape[1:])
+            tensor = np.ascontiguousarray(by_head.swapaxes(0, 1)).reshape(tensor.shape)
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
 
 
@@ -219,18 +251,22 @@ def add_encoder_weights(writer, config, names, weights):
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
 
 
+# What says how a model computes, and its weights.
+PARTS = {
+    gguf.MODEL_ARCH.BERT: (add_encoder_config, add_encoder_weights),
+    gguf.MODEL_ARCH.GPT2: (add_gpt_config, add_gpt_weights),
+    gguf.MODEL_ARCH.GPTNEOX: (add_gpt_config, add_gpt_weights),
+}
+
+
 def add_model(writer, architecture, name):
     config = json.loads((DATA / name / "config.json").read_text())
-    names = gguf.get_tensor_name_map(architecture, hparam(config, "num_hidden_layers", "n_layers"))
-    weights = load_file(DATA / name / "model.safetensors")
-    if architecture == gguf.MODEL_ARCH.BERT:
-        add_encoder_config(writer, config, name)
-        if name == "embed-tiny":
-            add_word_pieces(writer, name)
-        add_encoder_weights(writer, config, names, weights)
-    else:
-        add_decoder_config(writer, config, name)
-        add_decoder_weights(writer, config, names, weights)
+    add_config, add_weights = PARTS.get(architecture, (add_decoder_config, add_decoder_weights))
+    add_config(writer, config, name)
+    if name == "embed-tiny":
+        add_word_pieces(writer, name)
+    names = gguf.get_tensor_name_map(architecture, hparam(config, "num_hidden_layers", "n_layers", "n_layer"))
+    add_weights(writer, config, names, load_file(DATA / name / "model.safetensors"))
 
 
 def write(writer):

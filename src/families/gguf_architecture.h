@@ -55,6 +55,8 @@ inline constexpr std::string_view gguf_rotary_factors = "rope_freqs.weight";
 
 /// Llama, Mistral, Qwen2, Qwen3, Gemma 2.
 std::vector<GgufArchitectureRules> gguf_llama_like();
+/// GPT-2, GPT-NeoX.
+std::vector<GgufArchitectureRules> gguf_gpt_like();
 /// BERT and what its blocks compute: RoBERTa, XLM-RoBERTa and DistilBERT.
 std::vector<GgufArchitectureRules> gguf_bert_like();
 

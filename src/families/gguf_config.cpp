@@ -193,7 +193,8 @@ class ConfigReader {
 }  // namespace
 
 const GgufArchitectureRules& find_architecture(const Gguf& file) {
-  static const std::vector<GgufArchitectureRules> all = joined(gguf_llama_like(), gguf_bert_like());
+  static const std::vector<GgufArchitectureRules> all =
+      joined(joined(gguf_llama_like(), gguf_gpt_like()), gguf_bert_like());
   const std::string_view name = file.text("general.architecture");
   const auto found = std::ranges::find_if(all, [&](const GgufArchitectureRules& rules) {
     return rules.name == name && (rules.applies == nullptr || rules.applies(file));

@@ -83,6 +83,12 @@ void complete_llama(const Gguf& file, const GgufArchitecture& sizes, OrderedJson
   json["rope_scaling"] = *scaling;
 }
 
+/// Mistral 0.1's window, which files in the field leave out, as llama.cpp does; where it is there, it counts.
+bool has_window(const Gguf& file) {
+  constexpr std::string_view key = "llama.attention.sliding_window";
+  return file.contains(key) && file.integer(key) != 0;
+}
+
 void complete_qwen(const Gguf&, const GgufArchitecture&, OrderedJson& json) {
   json["use_sliding_window"] = false;
 }
@@ -106,8 +112,15 @@ GgufArchitectureRules rules(std::string_view name) {
 
 std::vector<GgufArchitectureRules> gguf_llama_like() {
   GgufArchitectureRules llama_rules = rules("llama");
+  llama_rules.constants.push_back({"attention.sliding_window", 0});
   llama_rules.pairs = true;
   llama_rules.complete = complete_llama;
+
+  GgufArchitectureRules mistral_rules = rules("llama");
+  mistral_rules.model_type = "mistral";
+  mistral_rules.applies = has_window;
+  mistral_rules.keys.push_back({"attention.sliding_window", "sliding_window"});
+  mistral_rules.pairs = true;
 
   GgufArchitectureRules qwen2_rules = rules("qwen2");
   qwen2_rules.complete = complete_qwen;
@@ -127,7 +140,7 @@ std::vector<GgufArchitectureRules> gguf_llama_like() {
                                 {"blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm"}});
   gemma2_rules.norm_offset = 1;
   gemma2_rules.complete = complete_gemma2;
-  return {llama_rules, qwen2_rules, qwen3_rules, gemma2_rules};
+  return {mistral_rules, llama_rules, qwen2_rules, qwen3_rules, gemma2_rules};
 }
 
 }  // namespace rapt

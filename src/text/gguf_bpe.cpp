@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <tuple>
 #include <unordered_map>
@@ -18,29 +21,46 @@ OrderedJson byte_level(bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
-/// How texts are cut into words, by the names of llama.cpp.
-OrderedJson pre_tokenizer_of(const Gguf& file) {
+constexpr std::string_view llama3_words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view qwen2_words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+/// What tokenizer.ggml.pre names: how texts are cut into words, and what the directories of these models say besides.
+struct GgufWordRule {
+  std::string_view name;
+  std::string_view words = {};  ///< the expression; empty: GPT-2's
+  bool digits_alone = false;
+  bool normalizes = false;   ///< to NFC
+  bool whole_words = false;  ///< a word that is a piece is never cut
+  bool surrounded = false;   ///< RoBERTa's texts stand between special tokens, in early files, too, which do not say so
+};
+
+/// The converter finds the name by what a text becomes. GPT-NeoX's vocabulary, Pythia's and Dolly's, too, becomes what
+/// OLMo's and MPT's do, which were made from it.
+constexpr GgufWordRule word_rules[] = {{.name = "gpt-2"},
+                                       {.name = "roberta-bpe", .surrounded = true},
+                                       {.name = "olmo", .normalizes = true},
+                                       {.name = "mpt", .normalizes = true},
+                                       {.name = "smollm", .digits_alone = true},
+                                       {.name = "starcoder", .digits_alone = true},
+                                       {.name = "refact", .digits_alone = true},
+                                       {.name = "llama-bpe", .words = llama3_words, .whole_words = true},
+                                       {.name = "qwen2", .words = qwen2_words, .normalizes = true}};
+
+const GgufWordRule& find_word_rule(const Gguf& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
-  const std::string_view name = file.text(key);
-  if (name == "gpt-2") return byte_level(true);
-  if (name == "smollm" || name == "starcoder" || name == "refact") {
-    return gguf_sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
-  }
-  if (name == "llama-bpe") {
-    return gguf_sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
-  }
-  if (name == "qwen2") {
-    return gguf_sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
-  }
-  file.refuse(key, "gpt-2, smollm, llama-bpe or qwen2, which rapt knows");
+  const auto* const found = std::ranges::find(word_rules, file.text(key), &GgufWordRule::name);
+  if (found != std::ranges::end(word_rules)) return *found;
+  std::vector<std::string_view> names;
+  for (const GgufWordRule& known : word_rules) names.push_back(known.name);
+  file.refuse(key, fmt::format("one of {}, which rapt knows", fmt::join(names, ", ")));
+}
+
+OrderedJson json_of(const GgufWordRule& pre) {
+  if (!pre.words.empty()) return gguf_sequence("pretokenizers", {split(pre.words), byte_level(false)});
+  if (!pre.digits_alone) return byte_level(true);
+  return gguf_sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
 }
 
 /// Merges, best first, of a model that gives pieces scores: a piece may be made of any two others, and is made sooner
@@ -98,11 +118,11 @@ void describe_byte_level(GgufDescription& description) {
   OrderedJson merges = OrderedJson::array();
   for (const std::string_view merge : description.vocabulary.merges) merges.push_back(merge);
   description.model = bpe(description.vocabulary, std::move(merges));
-  description.pre_tokenizer = pre_tokenizer_of(description.file);
-  // What the directories of these models say besides.
-  const std::string_view pre = description.file.text("tokenizer.ggml.pre");
-  if (pre == "qwen2") description.normalizer = {{"type", "NFC"}};
-  if (pre == "llama-bpe") description.model["ignore_merges"] = true;
+  const GgufWordRule& pre = find_word_rule(description.file);
+  description.pre_tokenizer = json_of(pre);
+  if (pre.normalizes) description.normalizer = {{"type", "NFC"}};
+  description.model["ignore_merges"] = pre.whole_words;
+  description.adds_before = description.adds_after = description.mask_takes_space = pre.surrounded;
   description.decoder = byte_level(true);
 }
 

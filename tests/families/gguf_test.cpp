@@ -8,6 +8,7 @@
 #include "formats/gguf_bytes.h"
 #include "formats/safetensors.h"
 #include "formats/scratch.h"
+#include "model/positions.h"
 
 namespace rapt {
 namespace {
@@ -82,19 +83,21 @@ const nlohmann::json llama3_rope{{"rope_type", "llama3"},   {"rope_theta", 50000
                                  {"factor", 8.0},           {"low_freq_factor", 1.0},
                                  {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
 
-INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
-                         testing::Values(Case{"llama-tiny", nlohmann::json::object()},
-                                         Case{"llama-linear-tiny", nlohmann::json::object()},
-                                         Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
-                                         Case{"llama-yarn-tiny", nlohmann::json::object()},
-                                         Case{"qwen2-tiny", {{"use_sliding_window", false}}},
-                                         Case{"qwen3-tiny", nlohmann::json::object()},
-                                         Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}),
-                         [](const auto& param) {
-                           std::string name = param.param.name;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Families, GgufModelOf,
+    testing::Values(Case{"llama-tiny", nlohmann::json::object()}, Case{"llama-linear-tiny", nlohmann::json::object()},
+                    Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
+                    Case{"llama-yarn-tiny", nlohmann::json::object()},
+                    Case{"qwen2-tiny", {{"use_sliding_window", false}}}, Case{"qwen3-tiny", nlohmann::json::object()},
+                    Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}, Case{"mistral-tiny", nlohmann::json::object()},
+                    Case{"gpt2-tiny", {{"attn_pdrop", 0.1}, {"embd_pdrop", 0.1}, {"resid_pdrop", 0.1}}},
+                    Case{"gpt_neox-tiny", nlohmann::json::object()},
+                    Case{"gpt_neox-parallel-tiny", nlohmann::json::object()}),
+    [](const auto& param) {
+      std::string name = param.param.name;
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
 
 class GgufEncoderOf : public testing::TestWithParam<std::string> {};
 
@@ -134,6 +137,28 @@ TEST(GgufEncoder, IsBertOrDistilBertByItsSegments) {
   EXPECT_EQ(roberta.max_positions, 32) << "of 34 rows";
   EXPECT_EQ(roberta.position_offset, 0);
   EXPECT_EQ(roberta.token_types, 1);
+}
+
+TEST(GgufNeox, TurnsSoManyDimensionsAsTheFileSays) {
+  const auto config_with = [](std::uint32_t d_head, std::uint32_t turned) {
+    const GgufBytes bytes{
+        .keys = {gguf_string("general.architecture", "gptneox"), gguf_u32("gptneox.block_count", 1),
+                 gguf_u32("gptneox.embedding_length", d_head), gguf_u32("gptneox.attention.head_count", 1),
+                 gguf_u32("gptneox.context_length", 64), gguf_u32("gptneox.feed_forward_length", 8),
+                 gguf_f32("gptneox.attention.layer_norm_epsilon", 1e-5F),
+                 gguf_u32("gptneox.rope.dimension_count", turned)},
+        .infos = {gguf_info("token_embd.weight", {d_head, 4}, 0, 0)},
+        .data = std::size_t{16} * d_head};
+    const Scratch scratch;
+    put(scratch / "model.gguf", bytes.text());
+    return gguf_config(read_gguf(scratch / "model.gguf"));
+  };
+  for (std::uint32_t d_head = 2; d_head < 100; d_head += 2) {
+    for (std::uint32_t turned = 2; turned <= d_head; turned += 2)
+      ASSERT_EQ(rotary_frequencies(config_with(d_head, turned)).size(), turned / 2) << turned << " of " << d_head;
+  }
+  EXPECT_EQ(config_with(64, 16).rotary_fraction, 0.25);
+  EXPECT_TRUE(refuses([&] { config_with(8, 10); }, "model.gguf: key \"gptneox.rope.dimension_count\""));
 }
 
 TEST(GgufParts, AreTheModelInOneFile) {
@@ -252,9 +277,10 @@ class GgufFileWith : public testing::Test {
 };
 
 TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
-  EXPECT_TRUE(refused(
-      "llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13), std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
-      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, bert, found \"mamba\""));
+  EXPECT_TRUE(refused("llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13),
+                      std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
+                      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, gpt2, gptneox, bert, "
+                      "found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
   EXPECT_TRUE(

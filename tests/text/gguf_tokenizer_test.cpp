@@ -22,6 +22,7 @@ struct Description {
   std::vector<float> scores = {};
   std::optional<std::uint32_t> unknown = {};
   std::vector<std::pair<std::string, bool>> booleans = {};
+  std::vector<std::pair<std::string, std::uint32_t>> ids = {};  ///< of special tokens, after "tokenizer.ggml."
 
   Gguf file() const {
     GgufBytes bytes;
@@ -37,6 +38,7 @@ struct Description {
       bytes.keys.push_back(gguf_array("tokenizer.ggml.scores", GgufType::f32, scores.size(), elements));
     }
     if (unknown) bytes.keys.push_back(gguf_u32("tokenizer.ggml.unknown_token_id", *unknown));
+    for (const auto& [key, id] : ids) bytes.keys.push_back(gguf_u32("tokenizer.ggml." + key, id));
     for (const auto& [key, value] : booleans) bytes.keys.push_back(gguf_key(key, GgufType::boolean, raw(value)));
     const auto keep = std::make_shared<std::string>(bytes.text());
     return read_gguf(keep, std::as_bytes(std::span(*keep)), "model.gguf");
@@ -81,6 +83,35 @@ TEST(GgufTokenizer, ByteLevelModelsGiveTheIdsOfTheirDirectories) {
     SCOPED_TRACE(name);
     expect_same(*gguf_tokenizer(describe(name, pre).file()), *load_tokenizer(test::kData / "pipeline" / name));
   }
+}
+
+TEST(GgufTokenizer, WordsOfNeoxAreThoseOfGpt2AfterNormalisation) {
+  Description description = describe("gpt2", "gpt-2");
+  const auto plain = gguf_tokenizer(description.file());
+  for (const char* const name : {"olmo", "mpt"}) {
+    description.pre = name;
+    const auto tokenizer = gguf_tokenizer(description.file());
+    EXPECT_EQ(tokenizer->encode("It's 1234  words"), plain->encode("It's 1234  words"));
+    EXPECT_NE(plain->encode("u\u0308"), plain->encode("\u00fc"));
+    EXPECT_EQ(tokenizer->encode("u\u0308"), plain->encode("\u00fc"));
+  }
+}
+
+TEST(GgufTokenizer, TextsOfRobertaStandBetweenItsTokens) {
+  Description description = describe("roberta", "roberta-bpe");
+  auto json = nlohmann::json::parse(test::read_bytes(test::kData / "pipeline" / "roberta" / "tokenizer.json"));
+  // The converter knows vocabularies by what a text becomes, and none that puts a space before it.
+  json["pre_tokenizer"]["add_prefix_space"] = json["post_processor"]["add_prefix_space"] = false;
+  const auto expected = PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}});
+  const auto id = [&](const char* piece) {
+    return static_cast<std::uint32_t>(std::ranges::find(description.tokens, piece) - description.tokens.begin());
+  };
+  description.ids = {{"bos_token_id", id("<s>")}, {"eos_token_id", id("</s>")}, {"mask_token_id", id("<mask>")}};
+  expect_same(*gguf_tokenizer(description.file()), *expected);
+  for (const char* const text : {"a cat", "", "a <mask> cat"})
+    EXPECT_EQ(gguf_tokenizer(description.file())->encode(text), expected->encode(text)) << text;
+  description.booleans = {{"tokenizer.ggml.add_bos_token", false}};
+  EXPECT_EQ(gguf_tokenizer(description.file())->encode("").size(), 1U);
 }
 
 TEST(GgufTokenizer, SentencePieceModelsGiveTheIdsOfTheirDirectories) {
