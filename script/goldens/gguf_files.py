@@ -92,6 +92,9 @@ MODELS = {
     "gpt2-tiny": gguf.MODEL_ARCH.GPT2,
     "gpt_neox-tiny": gguf.MODEL_ARCH.GPTNEOX,
     "gpt_neox-parallel-tiny": gguf.MODEL_ARCH.GPTNEOX,
+    "t5-tiny": gguf.MODEL_ARCH.T5,
+    "t5-gated-tiny": gguf.MODEL_ARCH.T5,
+    "mt5-tiny": gguf.MODEL_ARCH.T5,
     "bert-tiny": gguf.MODEL_ARCH.BERT,
     "roberta-tiny": gguf.MODEL_ARCH.BERT,
     "xlm-roberta-tiny": gguf.MODEL_ARCH.BERT,
@@ -173,6 +176,38 @@ def add_gpt_config(writer, config, name):
         writer.add_parallel_residual(config["use_parallel_residual"])
 
 
+def add_t5_config(writer, config, name):
+    writer.add_context_length(config.get("n_positions", 512))
+    writer.add_embedding_length(config["d_model"])
+    writer.add_feed_forward_length(config["d_ff"])
+    writer.add_block_count(config["num_layers"])
+    writer.add_decoder_block_count(config["num_decoder_layers"])
+    writer.add_head_count(config["num_heads"])
+    writer.add_key_length(config["d_kv"])
+    writer.add_value_length(config["d_kv"])
+    writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+    writer.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
+    writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
+    writer.add_decoder_start_token_id(config["decoder_start_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_pad_token_id(config["pad_token_id"])
+
+
+def add_unigrams(writer, count):
+    """Letters, of which the last are the rarest."""
+    letters = [chr(ord("a") + i) for i in range(26)]
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *letters, *("\u2581" + letter for letter in letters)][:count]
+    types = gguf.TokenType
+    writer.add_tokenizer_model("t5")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(pieces)
+    writer.add_token_scores([0.0] * 3 + [-2 - i / 16 for i in range(count - 3)])
+    writer.add_token_types([types.CONTROL, types.CONTROL, types.UNKNOWN] + [types.NORMAL] * (count - 3))
+    writer.add_add_space_prefix(True)
+    writer.add_remove_extra_whitespaces(True)
+    writer.add_unk_token_id(2)
+
+
 def padding_rows(config):
     """Of RoBERTa's table of positions, which no token has."""
     return config["pad_token_id"] + 1 if "roberta" in config["model_type"] else 0
@@ -240,6 +275,14 @@ def add_gpt_weights(writer, config, names, weights):
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
 
 
+def add_t5_weights(writer, config, names, weights):
+    """With the output of its own that models with a gate have."""
+    if config["is_gated_act"]:
+        weights["lm_head.weight"] = weights["shared.weight"]
+    for name, tensor in weights.items():
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
+
+
 def add_encoder_weights(writer, config, names, weights):
     """Without pooler and heads."""
     for name, tensor in weights.items():
@@ -256,6 +299,7 @@ PARTS = {
     gguf.MODEL_ARCH.BERT: (add_encoder_config, add_encoder_weights),
     gguf.MODEL_ARCH.GPT2: (add_gpt_config, add_gpt_weights),
     gguf.MODEL_ARCH.GPTNEOX: (add_gpt_config, add_gpt_weights),
+    gguf.MODEL_ARCH.T5: (add_t5_config, add_t5_weights),
 }
 
 
@@ -265,7 +309,9 @@ def add_model(writer, architecture, name):
     add_config(writer, config, name)
     if name == "embed-tiny":
         add_word_pieces(writer, name)
-    names = gguf.get_tensor_name_map(architecture, hparam(config, "num_hidden_layers", "n_layers", "n_layer"))
+    if name == "t5-tiny":
+        add_unigrams(writer, config["vocab_size"])
+    names = gguf.get_tensor_name_map(architecture, hparam(config, "num_hidden_layers", "n_layers", "n_layer", "num_layers"))
     add_weights(writer, config, names, load_file(DATA / name / "model.safetensors"))
 
 

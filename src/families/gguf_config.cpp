@@ -194,7 +194,7 @@ class ConfigReader {
 
 const GgufArchitectureRules& find_architecture(const Gguf& file) {
   static const std::vector<GgufArchitectureRules> all =
-      joined(joined(gguf_llama_like(), gguf_gpt_like()), gguf_bert_like());
+      joined(joined(gguf_llama_like(), gguf_gpt_like()), joined(gguf_bert_like(), gguf_t5_like()));
   const std::string_view name = file.text("general.architecture");
   const auto found = std::ranges::find_if(all, [&](const GgufArchitectureRules& rules) {
     return rules.name == name && (rules.applies == nullptr || rules.applies(file));

@@ -136,11 +136,7 @@ void describe_scored_merges(GgufDescription& description) {
   const OrderedJson prepend = {{"type", "Prepend"}, {"prepend", "▁"}};
   description.normalizer =
       prefix ? gguf_sequence("normalizers", {prepend, spaces}) : gguf_sequence("normalizers", {spaces});
-  const OrderedJson back = {{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}};
-  const OrderedJson bytes = {{"type", "ByteFallback"}}, fuse = {{"type", "Fuse"}};
-  const OrderedJson strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
-  description.decoder =
-      prefix ? gguf_sequence("decoders", {back, bytes, fuse, strip}) : gguf_sequence("decoders", {back, bytes, fuse});
+  description.decoder = gguf_sentencepiece_decoder(prefix ? 1 : 0);
   description.adds_before = true;
 }
 

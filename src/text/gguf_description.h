@@ -38,6 +38,8 @@ struct GgufDescription {
 };
 
 OrderedJson gguf_sequence(std::string_view key, std::initializer_list<OrderedJson> steps);
+/// From SentencePiece's pieces back to texts, at whose beginning so many spaces are not the text's.
+OrderedJson gguf_sentencepiece_decoder(int spaces);
 
 /// "gpt2": byte-level BPE, with the expressions that tokenizer.ggml.pre names.
 void describe_byte_level(GgufDescription& description);
@@ -45,5 +47,7 @@ void describe_byte_level(GgufDescription& description);
 void describe_scored_merges(GgufDescription& description);
 /// "bert": WordPiece.
 void describe_word_piece(GgufDescription& description);
+/// "t5": SentencePiece's unigram language model.
+void describe_unigram(GgufDescription& description);
 
 }  // namespace rapt

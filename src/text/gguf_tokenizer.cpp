@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "formats/printable.h"
 #include "text/gguf_description.h"
+#include "text/sentencepiece_model.h"
 #include "text/utf8.h"
 
 namespace rapt {
@@ -28,6 +29,7 @@ const std::vector<Kind>& kinds() {
       {"gpt2", describe_byte_level, {"add_space_prefix", "merges", "pre"}},
       {"llama", describe_scored_merges, {"add_space_prefix", "scores"}},
       {"bert", describe_word_piece, {"normalizer.lowercase", "normalizer.strip_accents"}},
+      {"t5", describe_unigram, {"add_space_prefix", "precompiled_charsmap", "remove_extra_whitespaces", "scores"}},
   };
   return all;
 }
@@ -190,6 +192,13 @@ std::string GgufDescription::named_token(std::string_view key) const {
 
 OrderedJson gguf_sequence(std::string_view key, std::initializer_list<OrderedJson> steps) {
   return {{"type", "Sequence"}, {key, OrderedJson(steps)}};
+}
+
+OrderedJson gguf_sentencepiece_decoder(int spaces) {
+  return gguf_sequence("decoders", {{{"type", "Replace"}, {"pattern", {{"String", kWordMark}}}, {"content", " "}},
+                                    {{"type", "ByteFallback"}},
+                                    {{"type", "Fuse"}},
+                                    {{"type", "Strip"}, {"content", " "}, {"start", spaces}, {"stop", 0}}});
 }
 
 std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {

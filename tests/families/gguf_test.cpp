@@ -31,6 +31,20 @@ Batch two_texts() {
   return {.input = {ids, Sequences({0, 13, 18})}, .targets = ids};
 }
 
+/// What the golden numbers of a translation model are of; two texts for other models.
+Batch batch_of(const std::string& name) {
+  const auto golden = read_safetensors((data / (name + "-golden.safetensors")).string()).tensors;
+  if (!golden.contains("source.ids")) return two_texts();
+  const auto integers = [&](const std::string& tensor) {
+    const auto values = golden.at(tensor).values<std::int32_t>();
+    return std::vector<std::int32_t>(values.begin(), values.end());
+  };
+  const auto ragged = [&](const std::string& side) {
+    return RaggedTokens{integers(side + ".ids"), Sequences(integers(side + ".offsets"))};
+  };
+  return {.source = ragged("source"), .segments = {}, .input = ragged("input"), .targets = integers("target.ids")};
+}
+
 struct Case {
   std::string name;
   nlohmann::json changes;
@@ -51,8 +65,8 @@ TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
   const auto expected_model = load_model(scratch_ / "model");
   const auto model = load_model(data / "gguf" / (name + ".gguf"));
   Context ctx;
-  const Tensor expected = expected_model->logits(ctx, two_texts());
-  const Tensor found = model->logits(ctx, two_texts());
+  const Tensor expected = expected_model->logits(ctx, batch_of(GetParam().name));
+  const Tensor found = model->logits(ctx, batch_of(GetParam().name));
   ASSERT_EQ(found.shape(), expected.shape());
   for (std::int64_t i = 0; i < found.count(); ++i) {
     ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-4) << "element " << i;
@@ -62,8 +76,8 @@ TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
 TEST_P(GgufModelOf, IsTheSameModelWhereItStaysInTheFile) {
   const fs::path file = data / "gguf" / (GetParam().name + ".gguf");
   Context ctx;
-  const Tensor expected = load_model(file)->logits(ctx, two_texts());
-  const Tensor found = map_model(file)->logits(ctx, two_texts());
+  const Tensor expected = load_model(file)->logits(ctx, batch_of(GetParam().name));
+  const Tensor found = map_model(file)->logits(ctx, batch_of(GetParam().name));
   ASSERT_EQ(found.shape(), expected.shape());
   EXPECT_TRUE(std::ranges::equal(found.values<float>(), expected.values<float>()));
 }
@@ -83,6 +97,13 @@ const nlohmann::json llama3_rope{{"rope_type", "llama3"},   {"rope_theta", 50000
                                  {"factor", 8.0},           {"low_freq_factor", 1.0},
                                  {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
 
+/// What all published models have, and mT5 as the T5 that it is read as.
+const nlohmann::json t5_changes{{"relative_attention_max_distance", 128}, {"dropout_rate", 0.1}};
+const nlohmann::json mt5_changes{{"model_type", "t5"},
+                                 {"scale_decoder_outputs", false},
+                                 {"relative_attention_max_distance", 128},
+                                 {"dropout_rate", 0.1}};
+
 INSTANTIATE_TEST_SUITE_P(
     Families, GgufModelOf,
     testing::Values(Case{"llama-tiny", nlohmann::json::object()}, Case{"llama-linear-tiny", nlohmann::json::object()},
@@ -92,7 +113,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}, Case{"mistral-tiny", nlohmann::json::object()},
                     Case{"gpt2-tiny", {{"attn_pdrop", 0.1}, {"embd_pdrop", 0.1}, {"resid_pdrop", 0.1}}},
                     Case{"gpt_neox-tiny", nlohmann::json::object()},
-                    Case{"gpt_neox-parallel-tiny", nlohmann::json::object()}),
+                    Case{"gpt_neox-parallel-tiny", nlohmann::json::object()}, Case{"t5-tiny", t5_changes},
+                    Case{"t5-gated-tiny", t5_changes}, Case{"mt5-tiny", mt5_changes}),
     [](const auto& param) {
       std::string name = param.param.name;
       std::ranges::replace(name, '-', '_');
@@ -277,10 +299,10 @@ class GgufFileWith : public testing::Test {
 };
 
 TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
-  EXPECT_TRUE(refused("llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13),
-                      std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
-                      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, gpt2, gptneox, bert, "
-                      "found \"mamba\""));
+  EXPECT_TRUE(refused(
+      "llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13), std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
+      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, gpt2, gptneox, bert, t5, "
+      "found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
   EXPECT_TRUE(
@@ -305,6 +327,17 @@ TEST_F(GgufFileWith, WhatAnEncoderCannotBeIsRefused) {
   EXPECT_TRUE(refused("roberta-tiny", std::string("context_length\4\0\0\0\40", 19),
                       std::string("context_length\4\0\0\0\36", 19),
                       "tensor \"position_embd.weight\" is [32, 16], the metadata asks for [30, 16]"));
+}
+
+TEST_F(GgufFileWith, WhatAT5CannotBeIsRefused) {
+  EXPECT_TRUE(refused("t5-tiny", "enc.blk.1.attn_norm.weight", "enc.blk.1.attn_rel_b.weigh", "a t5 model has no such"));
+  EXPECT_TRUE(refused("t5-tiny", "t5.attention.relative", "t5.attention.xelative", "may change what the model"));
+  EXPECT_TRUE(refused("t5-gated-tiny", std::string_view("\15\0\0\0\0\0\0\0output.weight", 21),
+                      std::string_view("\15\0\0\0\0\0\0\0xutput.weight", 21),
+                      "tensor \"output.weight\" is missing, which T5 1.1, Flan-T5 and mT5 have"));
+  const std::string layers("decoder_block_count\4\0\0\0", 23);
+  EXPECT_TRUE(refused("t5-tiny", layers + std::string("\2\0\0\0", 4), layers + std::string("\0\0\0\1", 4),
+                      "key \"t5.decoder_block_count\": expected an integer from 1 to "));
 }
 
 TEST_F(GgufFileWith, G10_SizesAreCheckedBeforeTheModelIsMade) {
