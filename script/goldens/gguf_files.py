@@ -94,7 +94,6 @@ MODELS = {
     "gpt_neox-parallel-tiny": gguf.MODEL_ARCH.GPTNEOX,
     "t5-tiny": gguf.MODEL_ARCH.T5,
     "t5-gated-tiny": gguf.MODEL_ARCH.T5,
-    "mt5-tiny": gguf.MODEL_ARCH.T5,
     "bert-tiny": gguf.MODEL_ARCH.BERT,
     "roberta-tiny": gguf.MODEL_ARCH.BERT,
     "xlm-roberta-tiny": gguf.MODEL_ARCH.BERT,

@@ -7,9 +7,11 @@
 
 #include "cli/output.h"
 #include "core/error.h"
+#include "families/checkpoint.h"
 #include "formats/gguf_model.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
+#include "text/gguf_tokenizer.h"
 
 namespace rapt {
 namespace {
@@ -51,7 +53,31 @@ void print_tensors(const Gguf& file) {
   }
 }
 
-void verify(const Gguf& file) {
+/// What `reading` gives, or why it cannot be read, which is no fault of the file.
+template <typename Reading>
+std::string outcome_of(Reading reading) {
+  try {
+    return reading();
+  } catch (const Error& error) {
+    return fmt::format("rapt does not read it: {}", error.what());
+  }
+}
+
+/// Whether the commands that compute and those that read text could use the file.
+void print_readings(const Gguf& file, const std::filesystem::path& path) {
+  cli::print(fmt::format("model       {}\n", outcome_of([&] {
+                           const std::string family(map_model(path)->config().family);
+                           return fmt::format("{}; every key and tensor of it is understood", family);
+                         })));
+  if (!file.contains("tokenizer.ggml.tokens")) return;
+  cli::print(fmt::format("tokenizer   {}\n", outcome_of([&] {
+                           return fmt::format("{} tokens ({}); every key of it is understood",
+                                              gguf_tokenizer(file)->vocab_size(),
+                                              printable(file.text("tokenizer.ggml.model")));
+                         })));
+}
+
+void verify(const Gguf& file, const std::filesystem::path& path) {
   const GgufArchitecture architecture = read_architecture(file);
   const auto vocabulary = read_vocabulary(file);
   std::size_t damaged = 0;
@@ -69,6 +95,7 @@ void verify(const Gguf& file) {
       printable(architecture.name),
       vocabulary ? fmt::format("vocabulary of {} tokens ({})", vocabulary->tokens.size(), printable(vocabulary->model))
                  : "no vocabulary"));
+  print_readings(file, path);
 }
 
 }  // namespace
@@ -78,7 +105,7 @@ void inspect_gguf(const std::filesystem::path& path, const InspectGgufOptions& o
   print_metadata(file);
   print_totals(file);
   if (options.tensors) print_tensors(file);
-  if (options.verify) verify(file);
+  if (options.verify) verify(file, path);
   cli::flush();
 }
 

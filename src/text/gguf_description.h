@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/gguf_model.h"
 #include "formats/json.h"
@@ -18,7 +19,8 @@ enum class GgufTokenType : std::int64_t { normal = 1, unknown, control, user_def
 /// The parts of a tokenizer.json, some of which are still to be written: a file's tokenizer.ggml.model says how.
 struct GgufDescription {
   const Gguf& file;
-  GgufVocabulary vocabulary;  ///< with a type for each token
+  GgufVocabulary vocabulary;             ///< with a type for each token
+  std::vector<std::string> pieces = {};  ///< the tokens as a tokenizer.json has them, where they differ
   OrderedJson model = nullptr;
   OrderedJson normalizer = nullptr;
   OrderedJson pre_tokenizer = nullptr;

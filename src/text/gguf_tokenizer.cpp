@@ -26,7 +26,7 @@ struct Kind {
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all{
-      {"gpt2", describe_byte_level, {"add_space_prefix", "merges", "pre"}},
+      {"gpt2", describe_byte_level, {"add_space_prefix"}},
       {"llama", describe_scored_merges, {"add_space_prefix", "scores"}},
       {"bert", describe_word_piece, {"normalizer.lowercase", "normalizer.strip_accents"}},
       {"t5", describe_unigram, {"add_space_prefix", "precompiled_charsmap", "remove_extra_whitespaces", "scores"}},
@@ -45,6 +45,7 @@ constexpr std::string_view common_keys[] = {"add_bos_token",
                                             "eos_token_id",
                                             "eot_token_id",
                                             "mask_token_id",
+                                            "merges",
                                             "middle_token_id",
                                             "model",
                                             "padding_token_id",
@@ -71,10 +72,11 @@ void require_known_keys(const Gguf& file, const Kind& kind) {
     const std::string_view name = key.substr(prefix.size());
     const bool known = std::ranges::find(common_keys, name) != std::ranges::end(common_keys) ||
                        std::ranges::find(kind.keys, name) != kind.keys.end();
-    require(known,
-            "{}: key \"{}\" ({}) may change how a \"{}\" tokenizer cuts texts, but rapt does not know it; load the "
-            "model from its Hugging Face directory",
-            file.file(), printable(key), value.shown(), kind.model);
+    if (known) continue;
+    fail(
+        "{}: key \"{}\" ({}) may change how a \"{}\" tokenizer cuts texts, but rapt does not know it; load the model "
+        "from its Hugging Face directory",
+        file.file(), printable(key), value.shown(), kind.model);
   }
 }
 
@@ -112,7 +114,8 @@ OrderedJson added_tokens(const GgufDescription& description) {
     const bool user_defined = description.is(id, GgufTokenType::user_defined);
     if (!user_defined && !description.is(id, GgufTokenType::control) && !description.is(id, GgufTokenType::unknown))
       continue;
-    const std::string_view token = description.vocabulary.tokens[id];
+    const std::string_view token =
+        description.pieces.empty() ? description.vocabulary.tokens[id] : description.pieces[id];
     list.push_back({{"id", id},
                     {"content", token},
                     {"single_word", false},

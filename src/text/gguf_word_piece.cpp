@@ -58,8 +58,8 @@ std::string token_of(const GgufDescription& description, std::initializer_list<s
 }  // namespace
 
 void describe_word_piece(GgufDescription& description) {
-  const std::vector<std::string> pieces = pieces_of(description);
-  const bool lower = description.flag("tokenizer.ggml.normalizer.lowercase", !has_capitals(pieces));
+  description.pieces = pieces_of(description);
+  const bool lower = description.flag("tokenizer.ggml.normalizer.lowercase", !has_capitals(description.pieces));
   description.normalizer = {{"type", "BertNormalizer"},
                             {"clean_text", true},
                             {"handle_chinese_chars", true},
@@ -70,7 +70,7 @@ void describe_word_piece(GgufDescription& description) {
                        {"unk_token", token_of(description, {"tokenizer.ggml.unknown_token_id"}, "[UNK]")},
                        {"continuing_subword_prefix", continuation},
                        {"max_input_chars_per_word", 100},
-                       {"vocab", vocabulary_object(pieces)}};
+                       {"vocab", vocabulary_object(description.pieces)}};
   description.decoder = {{"type", "WordPiece"}, {"prefix", continuation}, {"cleanup", true}};
   description.before = token_of(description, {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.cls_token_id"}, "[CLS]");
   description.after =

@@ -282,6 +282,11 @@ TEST(GgufTokenizer, WordPieceModelsGiveTheIdsOfTheirDirectories) {
     EXPECT_EQ(found->encode("a cat"), expected->encode("a cat")) << "with [CLS] and [SEP], which no key names";
     EXPECT_EQ(found->encode("a [MASK]"), expected->encode("a [MASK]"));
     EXPECT_EQ(found->pieces(), expected->pieces());
+    Description added = description;
+    const auto word = std::ranges::find(added.tokens, "\u2581water") - added.tokens.begin();
+    added.types[static_cast<std::size_t>(word)] = 4;
+    const std::vector<std::int32_t> water{static_cast<std::int32_t>(word)};
+    EXPECT_EQ(gguf_tokenizer(added.file())->encode("water", {.special_tokens = false}), water) << "added by a user";
   }
 }
 
