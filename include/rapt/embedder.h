@@ -29,8 +29,8 @@ struct EmbedderOptions {
 /// An encoder in a Hugging Face directory (BERT, RoBERTa, DistilBERT), with the modules that sentence-transformers puts
 /// behind it: texts become vectors, and similar texts have similar directions (Reimers, Gurevych, "Sentence-BERT",
 /// 2019). modules.json and the files it points to say how tokens are pooled and what follows; without it, the vector
-/// is the mean of the tokens'. One embedder is used by one thread at a time; several in one process do not disturb each
-/// other.
+/// is the mean of the tokens'. A GGUF file of such an encoder says how tokens are pooled, and its vectors have
+/// length 1. One embedder is used by one thread at a time; several in one process do not disturb each other.
 class Embedder {
  public:
   /// Reads config.json, model.safetensors, the tokenizer's files and those of the modules. Throws Error naming file and

@@ -24,6 +24,7 @@
 #include "embedding/pooling.h"
 #include "embedding/sentence_encoder.h"
 #include "formats/file.h"
+#include "formats/gguf.h"
 #include "formats/npy.h"
 
 namespace rapt {
@@ -137,7 +138,8 @@ void embed_sentences(const EmbedCommand& options, cli::Input& input, const Write
   embedder.precision = options.compute.precision;
   embedding::SentenceEncoder encoder(options.model, embedder);
   if (!encoder.described())
-    cli::warn("{}: there is no modules.json; a line's vector is the mean of its tokens' vectors", options.model);
+    cli::warn("{}: there is no {}; a line's vector is the mean of its tokens' vectors", options.model,
+              is_gguf(options.model) ? "key pooling_type" : "modules.json");
   if (options.similarity) return write_similarity(encoder, input, write);
   return options.format == Format::npy ? write_npy(encoder, input, write) : write_jsonl(encoder, input, write);
 }
@@ -210,7 +212,7 @@ void add_embed(CLI::App& app) {
   CLI::Option* normalize = command
                                ->add_flag_callback(
                                    "--normalize", [options] { options->embedder.normalize = true; },
-                                   "give vectors the length 1 (default: as modules.json says)")
+                                   "give vectors the length 1 (default: as modules.json says; of GGUF files, yes)")
                                ->excludes(words);
   command
       ->add_flag_callback(

@@ -11,6 +11,7 @@
 #include "formats/gguf_model.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
+#include "text/gguf_tokenizer.h"
 #include "training/progress.h"
 
 namespace rapt {
@@ -62,6 +63,17 @@ void print_tensors(const Gguf& file) {
   }
 }
 
+/// Whether the commands that read text could use the file.
+void print_tokenizer(const Gguf& file) {
+  if (!file.contains("tokenizer.ggml.tokens")) return;
+  try {
+    cli::print(fmt::format("tokenizer   {} tokens ({}); every key of it is understood\n",
+                           gguf_tokenizer(file)->vocab_size(), printable(file.text("tokenizer.ggml.model"))));
+  } catch (const Error& error) {
+    cli::print(fmt::format("tokenizer   none that rapt reads: {}\n", error.what()));
+  }
+}
+
 void verify(const Gguf& file) {
   const GgufArchitecture architecture = read_architecture(file);
   const auto vocabulary = read_vocabulary(file);
@@ -80,6 +92,7 @@ void verify(const Gguf& file) {
       printable(architecture.name),
       vocabulary ? fmt::format("vocabulary of {} tokens ({})", vocabulary->tokens.size(), printable(vocabulary->model))
                  : "no vocabulary"));
+  print_tokenizer(file);
 }
 
 }  // namespace

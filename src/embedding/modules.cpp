@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "formats/file.h"
+#include "formats/gguf.h"
 #include "formats/json.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
@@ -201,9 +202,28 @@ void read_prompt(const path& directory, Modules& modules) {
   json.require_all_read(std::vector<std::string_view>{"__version__", "similarity_fn_name"});
 }
 
+// ---- GGUF files
+
+/// The converter keeps the kind of pooling of modules.json, and refuses those it has no number for. It does not keep
+/// whether vectors are normalised, so they are, as llama.cpp does by default and most such models do.
+Modules modules_of(const Gguf& file, const path& model) {
+  constexpr std::pair<std::int64_t, Pooling> poolings[] = {{1, Pooling::mean}, {2, Pooling::cls}, {3, Pooling::last}};
+  Modules modules{.encoder = model, .after = {Normalize{}}};
+  const std::string key = std::string(file.text("general.architecture")) + ".pooling_type";
+  modules.described = file.contains(key);
+  if (!modules.described) return modules;
+  const std::int64_t type = file.integer(key);
+  const auto* const found = std::ranges::find(poolings, type, &std::pair<std::int64_t, Pooling>::first);
+  if (found == std::end(poolings))
+    file.refuse(key, "1 (mean), 2 (first token) or 3 (last token); rapt makes vectors, and ranks no pairs of texts");
+  modules.poolings = {found->second};
+  return modules;
+}
+
 }  // namespace
 
 Modules read_modules(const path& directory) {
+  if (is_gguf(directory)) return modules_of(read_gguf(directory), directory);
   Modules modules{.encoder = directory};
   modules.described = std::filesystem::exists(directory / "modules.json");
   if (modules.described) {

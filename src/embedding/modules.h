@@ -26,8 +26,8 @@ struct Normalize {};
 using Module = std::variant<Dense, Normalize>;
 
 struct Modules {
-  bool described = false;         ///< by modules.json; otherwise what follows is what one does without
-  std::filesystem::path encoder;  ///< directory with config.json, the weights and the tokenizer
+  bool described = false;         ///< by modules.json or a GGUF file; otherwise what one does without
+  std::filesystem::path encoder;  ///< directory with config.json, the weights and the tokenizer, or GGUF file
   std::int64_t max_tokens = 0;    ///< of a text, special tokens included; 0: as many as the encoder can read
   bool lower_case = false;        ///< of the text, before the tokenizer sees it
   std::vector<Pooling> poolings = {Pooling::mean};
@@ -39,8 +39,9 @@ struct Modules {
 
 /// Reads modules.json and what belongs to it: the encoder's sentence_bert_config.json and tokenizer_config.json
 /// (model_max_length), the pooling's and dense layers' directories, config_sentence_transformers.json. Without
-/// modules.json, the mean of the tokens of the encoder in `directory`. Throws Error, naming file and key, for modules,
-/// poolings and settings that rapt does not know.
+/// modules.json, the mean of the tokens of the encoder in `directory`. A GGUF file says how tokens are pooled, and the
+/// vectors get the length 1. Throws Error, naming file and key, for modules, poolings and settings that rapt does not
+/// know.
 Modules read_modules(const std::filesystem::path& directory);
 
 }  // namespace rapt::embedding

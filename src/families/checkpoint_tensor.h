@@ -26,6 +26,9 @@ struct CheckpointTensor {
   std::function<Tensor()> read;
   /// Some rows of a matrix, in this order, [ids, width] f32; null where `read` costs nothing.
   std::function<Tensor(std::span<const std::int32_t> ids)> read_rows = {};
+  /// Whether a matrix is laid out as rapt's parameters are, [outputs, inputs] one under the other, whatever the
+  /// family's files do.
+  bool stacked = false;
 };
 
 using CheckpointTensors = std::map<std::string, CheckpointTensor>;

@@ -1,4 +1,4 @@
-/// Models in GGUF files: llama, qwen2, qwen3 and gemma2, as llama.cpp's converter writes them.
+/// Models in GGUF files, as llama.cpp's converter writes them.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,10 @@ namespace rapt {
 ModelConfig gguf_config(const Gguf& file);
 
 /// The tensors under Hugging Face's names, as they were before the converter changed them: rows of Llama's
-/// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. Blocks are
-/// unpacked to f32 when they are read, and their pages of a mapped file go back to the system then. Throws Error for a
-/// tensor that the architecture does not have.
+/// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. What the
+/// converter laid out as rapt's parameters are stays so (`stacked`). Blocks are unpacked to f32 when they are read, and
+/// their pages of a mapped file go back to the system then. Throws Error for a tensor that the architecture does not
+/// have.
 CheckpointTensors gguf_tensors(const std::shared_ptr<const Gguf>& file);
 
 /// The name in GGUF files of the architecture for a tensor under Hugging Face's name; that name itself if it has none.

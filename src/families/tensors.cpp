@@ -322,8 +322,9 @@ class Filler {
     return beside ? name : std::string(prefix) + name;
   }
 
-  void fill(const Binding& binding) {
+  void fill(Binding binding) {
     const auto found = left_.find(binding.name);
+    if (found != left_.end() && found->second.tensor.stacked) binding.layout = TensorLayout::plain;
     if (found == left_.end() && is_added(binding)) return initialize(binding);
     require(found != left_.end(), "{}: tensor \"{}\" is missing; {} asks for it, with shape {}", file_.name,
             shown(binding.name), file_.config, stored_shape(binding).text());

@@ -405,6 +405,12 @@ double Gguf::number(std::string_view key, double least, double most) const {
   return result[0];
 }
 
+bool Gguf::boolean(std::string_view key) const {
+  const GgufValue& found = value(key);
+  if (found.type != GgufType::boolean || found.length) refuse(key, "true or false");
+  return found.bytes[0] != std::byte{0};
+}
+
 std::string_view Gguf::text(std::string_view key) const {
   const GgufValue& found = value(key);
   if (found.type != GgufType::string || found.length) refuse(key, "a string");

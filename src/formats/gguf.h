@@ -73,6 +73,7 @@ class Gguf {
                        std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
   /// A finite f32 or f64 in [least, most].
   double number(std::string_view key, double least, double most) const;
+  bool boolean(std::string_view key) const;
   std::string_view text(std::string_view key) const;
   /// Arrays; of integers of any type, of f32 or f64, of strings.
   std::vector<std::int64_t> integers(std::string_view key) const;

@@ -1,21 +1,84 @@
 #include "text/gguf_tokenizer.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <tuple>
-#include <unordered_map>
+#include <optional>
+#include <vector>
 
 #include "core/error.h"
-#include "formats/gguf_model.h"
 #include "formats/printable.h"
-#include "text/tokenizer_files.h"
+#include "text/gguf_description.h"
+#include "text/sentencepiece_model.h"
 #include "text/utf8.h"
 
 namespace rapt {
 namespace {
 
-/// What tokenizer.ggml.token_type says of a token.
-enum TokenType : std::int64_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+constexpr std::string_view model_key = "tokenizer.ggml.model";
+
+struct Kind {
+  std::string_view model;  ///< tokenizer.ggml.model
+  void (*describe)(GgufDescription& description);
+  std::vector<std::string_view> keys;  ///< that change how it cuts texts, after "tokenizer.ggml."
+};
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all{
+      {"gpt2", describe_byte_level, {"add_space_prefix"}},
+      {"llama", describe_scored_merges, {"add_space_prefix", "scores"}},
+      {"bert", describe_word_piece, {"normalizer.lowercase", "normalizer.strip_accents"}},
+      {"t5", describe_unigram, {"add_space_prefix", "precompiled_charsmap", "remove_extra_whitespaces", "scores"}},
+  };
+  return all;
+}
+
+/// Keys of all tokenizers: what texts consist of and stand between, and what says nothing to rapt (tokens for filling
+/// in code, and what the converter knew a tokenizer by).
+constexpr std::string_view common_keys[] = {"add_bos_token",
+                                            "add_eos_token",
+                                            "add_sep_token",
+                                            "bos_token_id",
+                                            "cls_token_id",
+                                            "eom_token_id",
+                                            "eos_token_id",
+                                            "eot_token_id",
+                                            "mask_token_id",
+                                            "merges",
+                                            "middle_token_id",
+                                            "model",
+                                            "padding_token_id",
+                                            "pre",
+                                            "prefix_token_id",
+                                            "scores",
+                                            "seperator_token_id",
+                                            "suffix_token_id",
+                                            "token_type",
+                                            "token_type_count",
+                                            "tokens",
+                                            "unknown_token_id",
+                                            "fim_pre_token_id",
+                                            "fim_suf_token_id",
+                                            "fim_mid_token_id",
+                                            "fim_pad_token_id",
+                                            "fim_rep_token_id",
+                                            "fim_sep_token_id"};
+
+void require_known_keys(const Gguf& file, const Kind& kind) {
+  constexpr std::string_view prefix = "tokenizer.ggml.";
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with(prefix)) continue;
+    const std::string_view name = key.substr(prefix.size());
+    const bool known = std::ranges::find(common_keys, name) != std::ranges::end(common_keys) ||
+                       std::ranges::find(kind.keys, name) != kind.keys.end();
+    if (known) continue;
+    fail(
+        "{}: key \"{}\" ({}) may change how a \"{}\" tokenizer cuts texts, but rapt does not know it; load the model "
+        "from its Hugging Face directory",
+        file.file(), printable(key), value.shown(), kind.model);
+  }
+}
 
 void require_texts(const Gguf& file, std::string_view key, const std::vector<std::string_view>& texts) {
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -30,112 +93,42 @@ GgufVocabulary read_tokens(const Gguf& file) {
           file.file());
   require_texts(file, "tokenizer.ggml.tokens", vocabulary->tokens);
   require_texts(file, "tokenizer.ggml.merges", vocabulary->merges);
-  if (vocabulary->types.empty()) vocabulary->types.assign(vocabulary->tokens.size(), normal);
+  if (vocabulary->types.empty())
+    vocabulary->types.assign(vocabulary->tokens.size(), static_cast<std::int64_t>(GgufTokenType::normal));
   return *std::move(vocabulary);
 }
 
-OrderedJson split(std::string_view expression) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}, {"invert", false}};
+const Kind& find_kind(const Gguf& file) {
+  const std::vector<Kind>& all = kinds();
+  const auto found = std::ranges::find(all, file.text(model_key), &Kind::model);
+  if (found != all.end()) return *found;
+  std::vector<std::string_view> names;
+  for (const Kind& kind : all) names.push_back(kind.model);
+  file.refuse(model_key, fmt::format("one of {}, which rapt knows", fmt::join(names, ", ")));
 }
 
-OrderedJson byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
-OrderedJson sequence(std::string_view key, std::initializer_list<OrderedJson> steps) {
-  return {{"type", "Sequence"}, {key, OrderedJson(steps)}};
-}
-
-/// How texts are cut into words, by the names of llama.cpp.
-OrderedJson pre_tokenizer_of(const Gguf& file) {
-  constexpr std::string_view key = "tokenizer.ggml.pre";
-  const std::string_view name = file.text(key);
-  if (name == "gpt-2") return byte_level(true);
-  if (name == "smollm" || name == "starcoder" || name == "refact") {
-    return sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
-  }
-  if (name == "llama-bpe") {
-    return sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
-  }
-  if (name == "qwen2") {
-    return sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
-  }
-  file.refuse(key, "gpt-2, smollm, llama-bpe or qwen2, which rapt knows");
-}
-
-/// Merges, best first, of a model that gives pieces scores: a piece may be made of any two others, and is made sooner
-/// the higher its score, and among the same piece's ways of the parts that come first.
-OrderedJson merges_by_score(const Gguf& file, const GgufVocabulary& vocabulary) {
-  const std::vector<double>& scores = vocabulary.scores;
-  const auto count = vocabulary.tokens.size();
-  if (scores.empty()) file.refuse("tokenizer.ggml.scores", "one score a token");
-  std::unordered_map<std::string_view, std::size_t> ids;
-  for (std::size_t id = 0; id < count; ++id) ids.emplace(vocabulary.tokens[id], id);
-  struct Merge {
-    std::size_t whole, left, right;
-  };
-  std::vector<Merge> merges;
-  for (std::size_t id = 0; id < count; ++id) {
-    if (vocabulary.types[id] != normal && vocabulary.types[id] != user_defined) continue;
-    const std::string_view piece = vocabulary.tokens[id];
-    for (std::size_t cut = 1; cut < std::min<std::size_t>(piece.size(), kMaxPieceBytes); ++cut) {
-      const auto left = ids.find(piece.substr(0, cut));
-      if (left == ids.end()) continue;
-      const auto right = ids.find(piece.substr(cut));
-      if (right != ids.end()) merges.push_back({id, left->second, right->second});
-    }
-  }
-  std::ranges::sort(merges, [&](const Merge& a, const Merge& b) {
-    if (scores[a.whole] != scores[b.whole]) return scores[a.whole] > scores[b.whole];
-    return std::tie(a.whole, a.left, a.right) < std::tie(b.whole, b.left, b.right);
-  });
+OrderedJson added_tokens(const GgufDescription& description) {
+  const std::string mask = description.named_token("tokenizer.ggml.mask_token_id");
   OrderedJson list = OrderedJson::array();
-  for (const Merge& merge : merges) {
-    list.push_back({vocabulary.tokens[merge.left], vocabulary.tokens[merge.right]});
-  }
-  return list;
-}
-
-bool flag(const Gguf& file, std::string_view key, bool otherwise) {
-  if (!file.contains(key)) return otherwise;
-  const GgufValue& value = file.metadata().at(key);
-  if (value.type != GgufType::boolean || value.length) file.refuse(key, "true or false");
-  return value.bytes[0] != std::byte{0};
-}
-
-/// The token that a key names by its id; empty where there is none.
-std::string named_token(const Gguf& file, std::string_view key, const GgufVocabulary& vocabulary) {
-  if (!file.contains(key)) return {};
-  const auto last = static_cast<std::int64_t>(vocabulary.tokens.size()) - 1;
-  return std::string(vocabulary.tokens[static_cast<std::size_t>(file.integer(key, 0, last))]);
-}
-
-OrderedJson added_tokens(const GgufVocabulary& vocabulary, bool normalized) {
-  OrderedJson list = OrderedJson::array();
-  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    const std::int64_t type = vocabulary.types[id];
-    if (type != control && type != user_defined && type != unknown) continue;
+  for (std::size_t id = 0; id < description.vocabulary.tokens.size(); ++id) {
+    const bool user_defined = description.is(id, GgufTokenType::user_defined);
+    if (!user_defined && !description.is(id, GgufTokenType::control) && !description.is(id, GgufTokenType::unknown))
+      continue;
+    const std::string_view token =
+        description.pieces.empty() ? description.vocabulary.tokens[id] : description.pieces[id];
     list.push_back({{"id", id},
-                    {"content", vocabulary.tokens[id]},
+                    {"content", token},
                     {"single_word", false},
-                    {"lstrip", false},
+                    {"lstrip", description.mask_takes_space && token == mask},
                     {"rstrip", false},
-                    {"normalized", normalized && type == user_defined},
-                    {"special", type != user_defined}});
+                    {"normalized", false},
+                    {"special", !user_defined}});
   }
   return list;
 }
 
 /// The tokens around a text.
-OrderedJson post_processor(const std::string& bos, const std::string& eos, const GgufVocabulary& vocabulary) {
+OrderedJson post_processor(const std::string& before, const std::string& after, const GgufVocabulary& vocabulary) {
   OrderedJson single = OrderedJson::array(), tokens = OrderedJson::object();
   const auto add = [&](const std::string& piece) {
     if (piece.empty()) return;
@@ -143,86 +136,85 @@ OrderedJson post_processor(const std::string& bos, const std::string& eos, const
     const auto id = std::ranges::find(vocabulary.tokens, piece) - vocabulary.tokens.begin();
     tokens[piece] = {{"id", piece}, {"ids", OrderedJson::array({id})}, {"tokens", OrderedJson::array({piece})}};
   };
-  add(bos);
+  add(before);
   single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
-  add(eos);
+  add(after);
   OrderedJson pair = single;
   pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 0}}}});
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
-void describe_gpt2(const Gguf& file, const GgufVocabulary& vocabulary, OrderedJson& json, OrderedJson& model) {
-  OrderedJson merges = OrderedJson::array();
-  for (const std::string_view merge : vocabulary.merges) merges.push_back(merge);
-  model["merges"] = std::move(merges);
-  json["added_tokens"] = added_tokens(vocabulary, false);
-  json["pre_tokenizer"] = pre_tokenizer_of(file);
-  // What the directories of these models say besides.
-  if (file.text("tokenizer.ggml.pre") == "qwen2") json["normalizer"] = {{"type", "NFC"}};
-  if (file.text("tokenizer.ggml.pre") == "llama-bpe") model["ignore_merges"] = true;
-  json["decoder"] = byte_level(true);
+OrderedJson tokenizer_json(GgufDescription& description) {
+  const bool before = description.flag("tokenizer.ggml.add_bos_token", description.adds_before);
+  const bool after = description.flag("tokenizer.ggml.add_eos_token", description.adds_after);
+  OrderedJson surroundings = nullptr;
+  if (before || after)
+    surroundings =
+        post_processor(before ? description.before : "", after ? description.after : "", description.vocabulary);
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", added_tokens(description)},
+          {"normalizer", std::move(description.normalizer)},
+          {"pre_tokenizer", std::move(description.pre_tokenizer)},
+          {"post_processor", std::move(surroundings)},
+          {"decoder", std::move(description.decoder)},
+          {"model", std::move(description.model)}};
 }
 
-void describe_llama(const Gguf& file, const GgufVocabulary& vocabulary, OrderedJson& json, OrderedJson& model) {
-  model["unk_token"] = named_token(file, "tokenizer.ggml.unknown_token_id", vocabulary);
-  model["fuse_unk"] = true;
-  model["byte_fallback"] = true;
-  model["merges"] = merges_by_score(file, vocabulary);
-  json["added_tokens"] = added_tokens(vocabulary, false);
-  const OrderedJson spaces = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}};
-  const bool prefix = flag(file, "tokenizer.ggml.add_space_prefix", true);
-  const OrderedJson prepend = {{"type", "Prepend"}, {"prepend", "▁"}};
-  json["normalizer"] = prefix ? sequence("normalizers", {prepend, spaces}) : sequence("normalizers", {spaces});
-  const OrderedJson back = {{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}};
-  const OrderedJson bytes = {{"type", "ByteFallback"}}, fuse = {{"type", "Fuse"}};
-  const OrderedJson strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
-  json["decoder"] =
-      prefix ? sequence("decoders", {back, bytes, fuse, strip}) : sequence("decoders", {back, bytes, fuse});
+OrderedJson tokenizer_config(const GgufDescription& description) {
+  const Gguf& file = description.file;
+  OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                        {"clean_up_tokenization_spaces", description.cleans_up}};
+  const auto add = [&](const char* name, const std::string& token) {
+    if (!token.empty()) config[name] = token;
+  };
+  add("bos_token", description.before);
+  add("eos_token", description.after);
+  add("pad_token", description.named_token("tokenizer.ggml.padding_token_id"));
+  add("mask_token", description.named_token("tokenizer.ggml.mask_token_id"));
+  constexpr std::string_view chat = "tokenizer.chat_template";
+  if (file.contains(chat)) {
+    require_texts(file, chat, {file.text(chat)});
+    config["chat_template"] = file.text(chat);
+  }
+  return config;
 }
 
 }  // namespace
 
+bool GgufDescription::flag(std::string_view key, bool otherwise) const {
+  return file.contains(key) ? file.boolean(key) : otherwise;
+}
+
+std::string GgufDescription::named_token(std::string_view key) const {
+  if (!file.contains(key)) return {};
+  const auto last = static_cast<std::int64_t>(vocabulary.tokens.size()) - 1;
+  return std::string(vocabulary.tokens[static_cast<std::size_t>(file.integer(key, 0, last))]);
+}
+
+OrderedJson gguf_sequence(std::string_view key, std::initializer_list<OrderedJson> steps) {
+  return {{"type", "Sequence"}, {key, OrderedJson(steps)}};
+}
+
+OrderedJson gguf_sentencepiece_decoder(int spaces) {
+  return gguf_sequence("decoders", {{{"type", "Replace"}, {"pattern", {{"String", kWordMark}}}, {"content", " "}},
+                                    {{"type", "ByteFallback"}},
+                                    {{"type", "Fuse"}},
+                                    {{"type", "Strip"}, {"content", " "}, {"start", spaces}, {"stop", 0}}});
+}
+
 std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
-  const GgufVocabulary vocabulary = read_tokens(file);
-  OrderedJson model = {{"type", "BPE"},
-                       {"dropout", nullptr},
-                       {"unk_token", nullptr},
-                       {"continuing_subword_prefix", nullptr},
-                       {"end_of_word_suffix", nullptr},
-                       {"fuse_unk", false},
-                       {"byte_fallback", false},
-                       {"ignore_merges", false},
-                       {"vocab", vocabulary_object({vocabulary.tokens.begin(), vocabulary.tokens.end()})}};
-  OrderedJson json = {{"version", "1.0"},          {"truncation", nullptr}, {"padding", nullptr},
-                      {"added_tokens", nullptr},   {"normalizer", nullptr}, {"pre_tokenizer", nullptr},
-                      {"post_processor", nullptr}, {"decoder", nullptr}};
-  const std::string_view kind = vocabulary.model;
-  if (kind == "gpt2") {
-    describe_gpt2(file, vocabulary, json, model);
-  } else if (kind == "llama") {
-    describe_llama(file, vocabulary, json, model);
-  } else {
-    file.refuse("tokenizer.ggml.model", "\"gpt2\" or \"llama\", which rapt knows");
-  }
-  json["model"] = std::move(model);
-  const std::string bos = named_token(file, "tokenizer.ggml.bos_token_id", vocabulary);
-  const std::string eos = named_token(file, "tokenizer.ggml.eos_token_id", vocabulary);
-  const bool add_bos = flag(file, "tokenizer.ggml.add_bos_token", kind == "llama");
-  const bool add_eos = flag(file, "tokenizer.ggml.add_eos_token", false);
-  if (add_bos || add_eos) {
-    json["post_processor"] = post_processor(add_bos ? bos : std::string(), add_eos ? eos : std::string(), vocabulary);
-  }
-  OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
-  if (!bos.empty()) config["bos_token"] = bos;
-  if (!eos.empty()) config["eos_token"] = eos;
-  const std::string pad = named_token(file, "tokenizer.ggml.padding_token_id", vocabulary);
-  if (!pad.empty()) config["pad_token"] = pad;
-  if (file.contains("tokenizer.chat_template")) {
-    require_texts(file, "tokenizer.chat_template", {file.text("tokenizer.chat_template")});
-    config["chat_template"] = file.text("tokenizer.chat_template");
-  }
+  const Kind& kind = find_kind(file);
+  require_known_keys(file, kind);
+  GgufDescription description{.file = file, .vocabulary = read_tokens(file)};
+  description.before = description.named_token("tokenizer.ggml.bos_token_id");
+  description.after = description.named_token("tokenizer.ggml.eos_token_id");
+  kind.describe(description);
+  const std::string json = tokenizer_json(description).dump();
   try {
-    return PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}, {"tokenizer_config.json", config.dump()}});
+    return PipelineTokenizer::of_files(
+        {{"tokenizer.json", json}, {"tokenizer_config.json", tokenizer_config(description).dump()}});
   } catch (const Error& error) {
     fail("{}: its vocabulary, read as {}", file.file(), error.what());
   }

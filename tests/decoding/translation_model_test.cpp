@@ -26,6 +26,17 @@ class LanguageChoice : public testing::TestWithParam<const char*> {
   std::filesystem::path directory_ = scratch_ / "model";
 };
 
+TEST(GgufTranslation, OneFileTranslates) {
+  TranslationModel model(std::filesystem::path(RAPT_TEST_DATA) / "gguf" / "t5-tiny.gguf", {.threads = 1});
+  const Ids source = model.encode_source("b  a");
+  EXPECT_EQ(source, (Ids{31, 30, 1})) << "words begin with U+2581, and </s> ends a text";
+  Context ctx({.threads = 1});
+  const auto expected = decoding::translate(ctx, model.model(), std::vector<Ids>{source}, {})[0][0];
+  const auto parts = model.translate(std::vector<std::string>{"b  a"}, {});
+  EXPECT_EQ(parts[0][0].hypotheses[0].tokens, expected.tokens);
+  EXPECT_EQ(model.join(parts[0], {})[0].text, model.tokenizer().decode(expected.tokens));
+}
+
 TEST_P(LanguageChoice, TranslationsBeginWithTheTargetLanguage) {
   TranslationModel plain(directory_, {.threads = 1});
   TranslationModel model(directory_, {.threads = 1, .source_language = "de_DE", .target_language = "en_XX"});

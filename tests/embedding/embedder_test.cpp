@@ -117,6 +117,43 @@ TEST_F(EmbedderTest, AppliesDenseLayersAndNormalisation) {
   EXPECT_GT(std::abs(length_of(embed({.normalize = false})[0]) - 1), 0.01);
 }
 
+TEST_F(EmbedderTest, GgufFilesHaveTheirPoolingAndLength1) {
+  const Embedder directory(model());
+  Embedder file(data / "gguf" / "embed-tiny.gguf");
+  EXPECT_EQ(file.dimensions(), 16);
+  EXPECT_EQ(file.max_tokens(), 32) << "positions; the file does not know that sentences were cut to 30 tokens";
+  nlohmann::json expected = nlohmann::json::array();
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < texts_.size(); ++i) {
+    if (directory.tokens_left_out(texts_[i]) > 0) continue;
+    const auto mean = golden()["mean"][i].get<std::vector<float>>();
+    texts.push_back(texts_[i]);
+    nlohmann::json& vector = expected.emplace_back();
+    for (const float x : mean) vector.push_back(x / length_of(mean));
+  }
+  ASSERT_GT(texts.size(), 5U);
+  expect_near(file.embed(texts), expected, 1e-5);
+  const std::vector<float> plain = Embedder(data / "gguf" / "embed-tiny.gguf", {.normalize = false}).embed(texts[0]);
+  EXPECT_NEAR(plain[0], golden()["mean"][0][0].get<double>(), 1e-5);
+}
+
+TEST_F(EmbedderTest, GgufFilesPoolAsTheirKeySays) {
+  const auto with_type = [&](char type) {
+    std::string bytes = get(data / "gguf" / "embed-tiny.gguf");
+    const std::size_t place = bytes.find("bert.pooling_type") + 17 + 4;
+    bytes[place] = type;
+    put(scratch_ / "model.gguf", bytes);
+    return scratch_ / "model.gguf";
+  };
+  const EmbedderOptions plain{.normalize = false};
+  EXPECT_NEAR(Embedder(with_type(2), plain).embed(texts_[0])[0], golden()["cls"][0][0].get<double>(), 1e-5);
+  EXPECT_NEAR(Embedder(with_type(3), plain).embed(texts_[0])[0], golden()["lasttoken"][0][0].get<double>(), 1e-5);
+  for (const char type : {0, 4}) {
+    EXPECT_TRUE(refuses_with([&] { Embedder embedder(with_type(type)); },
+                             {"model.gguf", "\"bert.pooling_type\"", "1 (mean), 2 (first token) or 3 (last token)"}));
+  }
+}
+
 TEST_F(EmbedderTest, NormalisesAsModulesSayOrTheCallerDoes) {
   for (const auto& vector : embed()) EXPECT_NEAR(length_of(vector), 1, 1e-6);
   write_modules({{"Transformer", ""}, {"Pooling", "1_Pooling"}});

@@ -6,7 +6,9 @@
 
 #include "families/checkpoint.h"
 #include "formats/gguf_bytes.h"
+#include "formats/safetensors.h"
 #include "formats/scratch.h"
+#include "model/positions.h"
 
 namespace rapt {
 namespace {
@@ -29,6 +31,20 @@ Batch two_texts() {
   return {.input = {ids, Sequences({0, 13, 18})}, .targets = ids};
 }
 
+/// What the golden numbers of a translation model are of; two texts for other models.
+Batch batch_of(const std::string& name) {
+  const auto golden = read_safetensors((data / (name + "-golden.safetensors")).string()).tensors;
+  if (!golden.contains("source.ids")) return two_texts();
+  const auto integers = [&](const std::string& tensor) {
+    const auto values = golden.at(tensor).values<std::int32_t>();
+    return std::vector<std::int32_t>(values.begin(), values.end());
+  };
+  const auto ragged = [&](const std::string& side) {
+    return RaggedTokens{integers(side + ".ids"), Sequences(integers(side + ".offsets"))};
+  };
+  return {.source = ragged("source"), .segments = {}, .input = ragged("input"), .targets = integers("target.ids")};
+}
+
 struct Case {
   std::string name;
   nlohmann::json changes;
@@ -49,8 +65,8 @@ TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
   const auto expected_model = load_model(scratch_ / "model");
   const auto model = load_model(data / "gguf" / (name + ".gguf"));
   Context ctx;
-  const Tensor expected = expected_model->logits(ctx, two_texts());
-  const Tensor found = model->logits(ctx, two_texts());
+  const Tensor expected = expected_model->logits(ctx, batch_of(GetParam().name));
+  const Tensor found = model->logits(ctx, batch_of(GetParam().name));
   ASSERT_EQ(found.shape(), expected.shape());
   for (std::int64_t i = 0; i < found.count(); ++i) {
     ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-4) << "element " << i;
@@ -60,8 +76,8 @@ TEST_P(GgufModelOf, HasTheLogitsOfItsDirectory) {
 TEST_P(GgufModelOf, IsTheSameModelWhereItStaysInTheFile) {
   const fs::path file = data / "gguf" / (GetParam().name + ".gguf");
   Context ctx;
-  const Tensor expected = load_model(file)->logits(ctx, two_texts());
-  const Tensor found = map_model(file)->logits(ctx, two_texts());
+  const Tensor expected = load_model(file)->logits(ctx, batch_of(GetParam().name));
+  const Tensor found = map_model(file)->logits(ctx, batch_of(GetParam().name));
   ASSERT_EQ(found.shape(), expected.shape());
   EXPECT_TRUE(std::ranges::equal(found.values<float>(), expected.values<float>()));
 }
@@ -81,19 +97,87 @@ const nlohmann::json llama3_rope{{"rope_type", "llama3"},   {"rope_theta", 50000
                                  {"factor", 8.0},           {"low_freq_factor", 1.0},
                                  {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
 
-INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
-                         testing::Values(Case{"llama-tiny", nlohmann::json::object()},
-                                         Case{"llama-linear-tiny", nlohmann::json::object()},
-                                         Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
-                                         Case{"llama-yarn-tiny", nlohmann::json::object()},
-                                         Case{"qwen2-tiny", {{"use_sliding_window", false}}},
-                                         Case{"qwen3-tiny", nlohmann::json::object()},
-                                         Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}),
+/// What all published models have.
+const nlohmann::json t5_changes{{"relative_attention_max_distance", 128}, {"dropout_rate", 0.1}};
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, GgufModelOf,
+    testing::Values(Case{"llama-tiny", nlohmann::json::object()}, Case{"llama-linear-tiny", nlohmann::json::object()},
+                    Case{"llama3-tiny", {{"rope_parameters", llama3_rope}}},
+                    Case{"llama-yarn-tiny", nlohmann::json::object()},
+                    Case{"qwen2-tiny", {{"use_sliding_window", false}}}, Case{"qwen3-tiny", nlohmann::json::object()},
+                    Case{"gemma2-tiny", {{"query_pre_attn_scalar", 6}}}, Case{"mistral-tiny", nlohmann::json::object()},
+                    Case{"gpt2-tiny", {{"attn_pdrop", 0.1}, {"embd_pdrop", 0.1}, {"resid_pdrop", 0.1}}},
+                    Case{"gpt_neox-tiny", nlohmann::json::object()},
+                    Case{"gpt_neox-parallel-tiny", nlohmann::json::object()}, Case{"t5-tiny", t5_changes},
+                    Case{"t5-gated-tiny", t5_changes}),
+    [](const auto& param) {
+      std::string name = param.param.name;
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
+
+class GgufEncoderOf : public testing::TestWithParam<std::string> {};
+
+TEST_P(GgufEncoderOf, HasTheHiddenStatesOfTransformers) {
+  const auto golden = read_safetensors((data / (GetParam() + "-golden.safetensors")).string()).tensors;
+  const auto integers = [&](const std::string& name) {
+    const auto values = golden.at(name).values<std::int32_t>();
+    return std::vector<std::int32_t>(values.begin(), values.end());
+  };
+  const RaggedTokens source{integers("source.ids"), Sequences(integers("source.offsets"))};
+  const auto segments = golden.contains("segments") ? integers("segments") : std::vector<std::int32_t>();
+  const Tensor& expected = golden.at("hidden");
+  const fs::path file = data / "gguf" / (GetParam() + ".gguf");
+  Context ctx;
+  for (const auto& model : {load_model(file), map_model(file)}) {
+    const Tensor found = model->encode(ctx, source, segments).values.value();
+    ASSERT_EQ(found.shape(), expected.shape());
+    for (std::int64_t i = 0; i < found.count(); ++i)
+      ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-4) << "element " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GgufEncoderOf,
+                         testing::Values("bert-tiny", "roberta-tiny", "xlm-roberta-tiny", "distilbert-tiny"),
                          [](const auto& param) {
-                           std::string name = param.param.name;
+                           std::string name = param.param;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+TEST(GgufEncoder, IsBertOrDistilBertByItsSegments) {
+  const auto family_of = [](const char* name) { return read_config(data / "gguf" / name).family; };
+  EXPECT_EQ(family_of("bert-tiny.gguf"), "bert");
+  EXPECT_EQ(family_of("xlm-roberta-tiny.gguf"), "bert");
+  EXPECT_EQ(family_of("distilbert-tiny.gguf"), "distilbert");
+  const ModelConfig roberta = read_config(data / "gguf" / "roberta-tiny.gguf");
+  EXPECT_EQ(roberta.max_positions, 32) << "of 34 rows";
+  EXPECT_EQ(roberta.position_offset, 0);
+  EXPECT_EQ(roberta.token_types, 1);
+}
+
+TEST(GgufNeox, TurnsSoManyDimensionsAsTheFileSays) {
+  const auto config_with = [](std::uint32_t d_head, std::uint32_t turned) {
+    const GgufBytes bytes{
+        .keys = {gguf_string("general.architecture", "gptneox"), gguf_u32("gptneox.block_count", 1),
+                 gguf_u32("gptneox.embedding_length", d_head), gguf_u32("gptneox.attention.head_count", 1),
+                 gguf_u32("gptneox.context_length", 64), gguf_u32("gptneox.feed_forward_length", 8),
+                 gguf_f32("gptneox.attention.layer_norm_epsilon", 1e-5F),
+                 gguf_u32("gptneox.rope.dimension_count", turned)},
+        .infos = {gguf_info("token_embd.weight", {d_head, 4}, 0, 0)},
+        .data = std::size_t{16} * d_head};
+    const Scratch scratch;
+    put(scratch / "model.gguf", bytes.text());
+    return gguf_config(read_gguf(scratch / "model.gguf"));
+  };
+  for (std::uint32_t d_head = 2; d_head < 100; d_head += 2) {
+    for (std::uint32_t turned = 2; turned <= d_head; turned += 2)
+      ASSERT_EQ(rotary_frequencies(config_with(d_head, turned)).size(), turned / 2) << turned << " of " << d_head;
+  }
+  EXPECT_EQ(config_with(64, 16).rotary_fraction, 0.25);
+  EXPECT_TRUE(refuses([&] { config_with(8, 10); }, "model.gguf: key \"gptneox.rope.dimension_count\""));
+}
 
 TEST(GgufParts, AreTheModelInOneFile) {
   const fs::path parts = data / "gguf" / "parts-00001-of-00003.gguf";
@@ -211,9 +295,10 @@ class GgufFileWith : public testing::Test {
 };
 
 TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
-  EXPECT_TRUE(refused("llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13),
-                      std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
-                      "key \"general.architecture\": expected llama, qwen2, qwen3 or gemma2, found \"mamba\""));
+  EXPECT_TRUE(refused(
+      "llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13), std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
+      "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, gpt2, gptneox, bert, t5, "
+      "found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
   EXPECT_TRUE(
@@ -223,6 +308,32 @@ TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
   EXPECT_TRUE(refused("llama-tiny", "blk.1.ffn_up.weight", "blk.7.ffn_up.weight",
                       "tensor \"blk.1.ffn_up.weight\" is missing; the metadata asks for it, with shape [24, 16]"));
   EXPECT_TRUE(refused("qwen2-tiny", "blk.0.attn_norm.weight", "blk.0.attn_norm.wxxxxx", "a qwen2 model has no such"));
+}
+
+TEST_F(GgufFileWith, WhatAnEncoderCannotBeIsRefused) {
+  const auto boolean = [](char value) { return std::string("attention.causal\7\0\0\0", 20) + value; };
+  EXPECT_TRUE(
+      refused("bert-tiny", boolean(0), boolean(1), "key \"bert.attention.causal\": expected false, found true"));
+  EXPECT_TRUE(refused("bert-tiny", "bert.attention.causal", "bert.attention.xxxxxx",
+                      "key \"bert.attention.xxxxxx\" (false) may change what the model computes"));
+  EXPECT_TRUE(refused("bert-tiny", "blk.1.attn_q.bias", "blk.1.attn_x.bias", "a bert model has no such tensor"));
+  EXPECT_TRUE(refused("bert-tiny", std::string("token_type_count\4\0\0\0\2", 21),
+                      std::string("token_type_count\4\0\0\0\3", 21), "token_type_count\": expected"));
+  // Rows of the table of positions that no token has make it longer than the context.
+  EXPECT_TRUE(refused("roberta-tiny", std::string("context_length\4\0\0\0\40", 19),
+                      std::string("context_length\4\0\0\0\36", 19),
+                      "tensor \"position_embd.weight\" is [32, 16], the metadata asks for [30, 16]"));
+}
+
+TEST_F(GgufFileWith, WhatAT5CannotBeIsRefused) {
+  EXPECT_TRUE(refused("t5-tiny", "enc.blk.1.attn_norm.weight", "enc.blk.1.attn_rel_b.weigh", "a t5 model has no such"));
+  EXPECT_TRUE(refused("t5-tiny", "t5.attention.relative", "t5.attention.xelative", "may change what the model"));
+  EXPECT_TRUE(refused("t5-gated-tiny", std::string_view("\15\0\0\0\0\0\0\0output.weight", 21),
+                      std::string_view("\15\0\0\0\0\0\0\0xutput.weight", 21),
+                      "tensor \"output.weight\" is missing, which T5 1.1, Flan-T5 and mT5 have"));
+  const std::string layers("decoder_block_count\4\0\0\0", 23);
+  EXPECT_TRUE(refused("t5-tiny", layers + std::string("\2\0\0\0", 4), layers + std::string("\0\0\0\1", 4),
+                      "key \"t5.decoder_block_count\": expected an integer from 1 to "));
 }
 
 TEST_F(GgufFileWith, G10_SizesAreCheckedBeforeTheModelIsMade) {

@@ -5,8 +5,9 @@
 namespace rapt {
 namespace {
 
+constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 int value_of(char digit) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const std::size_t found = digits.find(digit);
   return found == digits.npos ? -1 : static_cast<int>(found);
 }
@@ -30,6 +31,19 @@ std::optional<std::string> decode_base64(std::string_view text) {
     bytes.push_back(static_cast<char>(buffer >> bits & 0xFF));
   }
   return bytes;
+}
+
+std::string encode_base64(std::string_view bytes) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t begin = 0; begin < bytes.size(); begin += 3) {
+    const std::string_view group = bytes.substr(begin, 3);
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < 3; ++i)
+      bits = bits << 8 | (i < group.size() ? static_cast<unsigned char>(group[i]) : 0U);
+    for (std::size_t i = 0; i < 4; ++i) text.push_back(i <= group.size() ? digits[bits >> (18 - 6 * i) & 0x3F] : '=');
+  }
+  return text;
 }
 
 }  // namespace rapt
