@@ -120,7 +120,7 @@ Family family(std::string_view model_type, std::string_view architecture) {
                        .activation = kernels::Activation::gelu,
                        .scale_embedding = false},
           .fields = fields(),
-          .constants = {{"is_encoder_decoder", true}, {"is_decoder", false}},
+          .constants = {{"is_encoder_decoder", true}},
           .irrelevant = irrelevant(),
           .read = read,
           .write = write,
@@ -144,7 +144,6 @@ Family shared_family(std::string_view model_type, std::string_view architecture)
 
 std::vector<ConfigConstant> constants(const EarlyKeys& keys) {
   return {{"is_encoder_decoder", true},
-          {"is_decoder", false},
           {"add_final_layer_norm", keys.last_norm},
           {"normalize_before", keys.last_norm},
           {"normalize_embedding", keys.embedding_norm},
