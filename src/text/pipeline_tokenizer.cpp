@@ -36,9 +36,10 @@ constexpr std::string_view kIrrelevantToPipeline =
     "chat_template device do_basic_tokenize do_split_on_punc eoa_token eoi_token errors extra_ids from_slow "
     "full_tokenizer_file image_token init_inputs is_local language language_codes legacy local_files_only max_len "
     "max_length "
-    "merges_file model_input_names model_max_length model_specific_special_tokens name_or_path never_split "
-    "num_madeup_words padding pad_to_multiple_of pad_token_type_id padding_side processor_class remove_space "
-    "return_token_type_ids sp_model_kwargs spaces_between_special_tokens special_tokens_map_file stride "
+    "mask_token_sent merges_file model_input_names model_max_length model_specific_special_tokens name_or_path "
+    "never_split "
+    "num_madeup_words offset padding pad_to_multiple_of pad_token_type_id padding_side processor_class remove_space "
+    "return_tensors return_token_type_ids sp_model_kwargs spaces_between_special_tokens special_tokens_map_file stride "
     "tgt_lang tokenizer_class tokenizer_file tokenizer_version trim_offsets truncation truncation_side "
     "truncation_strategy "
     "unk_id use_default_system_prompt use_fast video_token vision_bos_token vision_eos_token vocab_file "
@@ -190,13 +191,14 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::read(const std::filesystem
     if (std::filesystem::exists(file)) files.emplace(name, read_file(file, kLimits.bytes));
   }
   try {
-    return of_files(std::move(files));
+    return of_files(files);
   } catch (const Error& error) {
     fail("{}: {}", shown(directory), error.what());
   }
 }
 
-std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::string, std::string> files) {
+std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(const std::map<std::string, std::string>& files,
+                                                               std::map<std::string, std::string> written) {
   std::unique_ptr<PipelineTokenizer> tokenizer(new PipelineTokenizer);
   {
     const JsonObject json = parse(files, "tokenizer.json");
@@ -212,7 +214,7 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::str
     json.require_all_read();
     config.require_all_read(split_words(kIrrelevantToPipeline));
   }
-  tokenizer->files_ = std::move(files);
+  tokenizer->files_ = std::move(written);
   return tokenizer;
 }
 

@@ -52,6 +52,26 @@ std::string error_with(const std::string& style, const std::string& pointer, con
   return error_with(style, [&](Json& json) { json[Json::json_pointer(pointer)] = value; });
 }
 
+/// Early versions of the tokenizers library did not write what kind a model is.
+TEST(PipelineFiles, KindsOfModelsAreKnownByTheirKeys) {
+  for (const char* style : {"gpt2", "bert-uncased", "xlm-roberta"}) {
+    Json json = json_of(style);
+    json["model"].erase("type");
+    EXPECT_EQ(of_json(json)->encode("A text, cut."), load(style)->encode("A text, cut.")) << style;
+  }
+  EXPECT_TRUE(test::contains(error_with("bert-uncased",
+                                        [](Json& json) {
+                                          json["model"].erase("type");
+                                          json["model"].erase("continuing_subword_prefix");
+                                        }),
+                             "\"model.type\": expected a string, found nothing"));
+}
+
+TEST(PipelineFiles, KeysOfPegasusAndOfCallsChangeNothing) {
+  EXPECT_NO_THROW(
+      of_json(json_of("xlm-roberta"), R"({"mask_token_sent": "<mask_1>", "offset": 103, "return_tensors": "pt"})"));
+}
+
 TEST(PipelineFiles, T1_UnknownExpressionsAreShownAndNeverRun) {
   const auto error = [](const std::string& regex) {
     return error_with("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", regex);
