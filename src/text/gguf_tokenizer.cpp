@@ -46,29 +46,67 @@ OrderedJson sequence(std::string_view key, std::initializer_list<OrderedJson> st
   return {{"type", "Sequence"}, {key, OrderedJson(steps)}};
 }
 
-/// How texts are cut into words, by the names of llama.cpp.
-OrderedJson pre_tokenizer_of(const Gguf& file) {
+/// How texts are cut into words.
+enum class Words { gpt2, digits_alone, llama3, qwen2, tekken, deepseek_coder };
+
+/// By the names of llama.cpp, of which some models have their own.
+Words words_of(const Gguf& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
+  constexpr std::pair<std::string_view, Words> names[] = {{"gpt-2", Words::gpt2},
+                                                          {"smollm", Words::digits_alone},
+                                                          {"starcoder", Words::digits_alone},
+                                                          {"refact", Words::digits_alone},
+                                                          {"llama-bpe", Words::llama3},
+                                                          {"llama3", Words::llama3},
+                                                          {"llama-v3", Words::llama3},
+                                                          {"falcon3", Words::llama3},
+                                                          {"qwen2", Words::qwen2},
+                                                          {"deepseek-r1-qwen", Words::qwen2},
+                                                          {"tekken", Words::tekken},
+                                                          {"deepseek-coder", Words::deepseek_coder}};
   const std::string_view name = file.text(key);
-  if (name == "gpt-2") return byte_level(true);
-  if (name == "smollm" || name == "starcoder" || name == "refact") {
-    return sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
+  for (const auto& [known, words] : names) {
+    if (name == known) return words;
   }
-  if (name == "llama-bpe") {
-    return sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
+  file.refuse(key, "gpt-2, smollm, llama-bpe, qwen2, tekken or deepseek-coder, which rapt knows");
+}
+
+/// Llama 3 and Mistral's Tekken: a word that is a piece is not cut, and a text begins with bos even where the file does
+/// not say so.
+bool keeps_words(Words words) {
+  return words == Words::llama3 || words == Words::tekken;
+}
+
+OrderedJson pre_tokenizer_of(Words words) {
+  const OrderedJson digits = {{"type", "Digits"}, {"individual_digits", true}};
+  switch (words) {
+    case Words::gpt2:
+      return byte_level(true);
+    case Words::digits_alone:
+      return sequence("pretokenizers", {digits, byte_level(true)});
+    case Words::llama3:
+      return sequence(
+          "pretokenizers",
+          {split(
+               R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+           byte_level(false)});
+    case Words::qwen2:
+      return sequence(
+          "pretokenizers",
+          {split(
+               R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+           byte_level(false)});
+    case Words::tekken:
+      return sequence(
+          "pretokenizers",
+          {split(
+               R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+           byte_level(false)});
+    case Words::deepseek_coder:
+      return sequence("pretokenizers", {split(R"([\r\n])"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"),
+                                        split("[一-龥ࠀ-一가-퟿]+"), digits, byte_level(false)});
   }
-  if (name == "qwen2") {
-    return sequence(
-        "pretokenizers",
-        {split(
-             R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
-         byte_level(false)});
-  }
-  file.refuse(key, "gpt-2, smollm, llama-bpe or qwen2, which rapt knows");
+  return {};
 }
 
 /// Merges, best first, of a model that gives pieces scores: a piece may be made of any two others, and is made sooner
@@ -156,10 +194,10 @@ void describe_gpt2(const Gguf& file, const GgufVocabulary& vocabulary, OrderedJs
   for (const std::string_view merge : vocabulary.merges) merges.push_back(merge);
   model["merges"] = std::move(merges);
   json["added_tokens"] = added_tokens(vocabulary, false);
-  json["pre_tokenizer"] = pre_tokenizer_of(file);
-  // What the directories of these models say besides.
-  if (file.text("tokenizer.ggml.pre") == "qwen2") json["normalizer"] = {{"type", "NFC"}};
-  if (file.text("tokenizer.ggml.pre") == "llama-bpe") model["ignore_merges"] = true;
+  const Words words = words_of(file);
+  json["pre_tokenizer"] = pre_tokenizer_of(words);
+  if (words == Words::qwen2) json["normalizer"] = {{"type", "NFC"}};  // as the directories of these models say
+  model["ignore_merges"] = keeps_words(words);
   json["decoder"] = byte_level(true);
 }
 
@@ -207,7 +245,8 @@ std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
   json["model"] = std::move(model);
   const std::string bos = named_token(file, "tokenizer.ggml.bos_token_id", vocabulary);
   const std::string eos = named_token(file, "tokenizer.ggml.eos_token_id", vocabulary);
-  const bool add_bos = flag(file, "tokenizer.ggml.add_bos_token", kind == "llama");
+  const bool begins = kind == "llama" || keeps_words(words_of(file));
+  const bool add_bos = flag(file, "tokenizer.ggml.add_bos_token", begins) && !bos.empty();
   const bool add_eos = flag(file, "tokenizer.ggml.add_eos_token", false);
   if (add_bos || add_eos) {
     json["post_processor"] = post_processor(add_bos ? bos : std::string(), add_eos ? eos : std::string(), vocabulary);
