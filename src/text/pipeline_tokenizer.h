@@ -55,6 +55,8 @@ class PipelineTokenizer final : public Tokenizer {
   void read_rules(const JsonObject& json);
   void read_tokens(const JsonObject& json, const JsonObject& config, const JsonObject& map);
   void read_surroundings(const JsonObject& json, const JsonObject& config);
+  void surround_as_nllb(const JsonObject& config);
+  void read_clean_up(const JsonObject& json, const JsonObject& config);
   void append_ids(std::string_view text, bool starts_text, std::vector<std::int32_t>& ids) const;
   std::int32_t find(std::string_view piece) const;
 
