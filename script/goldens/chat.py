@@ -107,6 +107,7 @@ SNIPPETS = [
     # Texts that are marked as safe.
     "{{ 'a' | safe + '<b>' }}|{{ '<b>' + 'a' | safe }}|{{ 'a' | safe ~ '<b>' }}|{{ '<' | e + '<' }}|{{ '<' | e | e }}", "{{ ('<' | safe).strip() + '<' }}|{{ '<' | safe | trim + '<' }}|{{ '<' | safe | upper + '<' }}|{{ '<x' | safe | replace('x', '<') + '<' }}",
     "{{ ['<' | safe, '<'] | join }}|{{ '<' | safe | string + '<' }}|{{ ('<' | safe) * 2 + '<' }}|{{ ('<<' | safe)[0] + '<' }}|{{ ('<<' | safe)[1:] + '<' }}|{{ ('a' | safe) is escaped }}{{ 'a' is escaped }}",
+    "{{ (1, 2, 3)[1:] }}{{ (1, 2)[::-1] }}", "{{ [1] | indent }}",
     # Formats.
     "{{ '<a{}b{}>'.format(1, 'x') }}|{{ '{0}{1}{0}'.format('a', 'b') }}|{{ '{a}-{b}'.format(a=1, b=[1]) }}|{{ '{{}}{}'.format(none) }}", "{{ '{}'.format() }}", "{{ '{x}'.format(1) }}", "{{ '{} {0}'.format(1) }}", "{{ '{'.format() }}", "{{ '}'.format() }}",
     "{{ '%s is %d%%' % ('a', 3.7) }} {{ '%s' % 'a' }} {{ '%s' % [1] }} {{ '%s %s' | format('a', 2) }}", "{{ '%s %s' % 'a' }}", "{{ '%s' % ('a', 'b') }}", "{{ '%d' % 'a' }}",

@@ -290,7 +290,7 @@ std::optional<std::string> filter_text(std::string_view name, const Value& value
     arguments.allow(arguments.positional.size(), {});
     return format_signs(to_text(value), Value::tuple(arguments.positional), budget);
   }
-  if (name == "indent") return indent_text(text(), arguments, budget);
+  if (name == "indent") return indent_text(text_of(value, "what is indented"), arguments, budget);
   if (name == "tojson") return json_of(value, arguments);
   if (name == "join") return join_values(items_of(value, budget), arguments, budget);
   if (name == "replace") {

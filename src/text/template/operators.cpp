@@ -162,6 +162,7 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
     result.push_back(items[static_cast<std::size_t>(at)]);
     if (__builtin_add_overflow(at, by, &at)) break;
   }
+  if (object.is<Tuple>()) return Value::tuple(std::move(result));
   if (object.is_list()) return result;
   const Value text = apply_filter("join", result, {}, budget);
   return object.is_safe() ? Value::safe(text.text()) : text;
