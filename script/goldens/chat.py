@@ -99,6 +99,25 @@ SNIPPETS = [
     "{% set a, b = 1, 2 %}{{ a }}{{ b }} {% set c = 1, 2 %}{{ c | list }}", "{% set t %}  x {{ 1 + 1 }}\n{% endset %}[{{ t }}] {% set u | trim | upper %} y {% endset %}[{{ u }}]", "{% if true %}{% set a = 5 %}{% endif %}{{ a }}", "{% macro m(a, b='B', c=none) %}{{ a }}{{ b }}{{ c }}|{% endmacro %}{{ m(1) }}{{ m(1, 2) }}{{ m(a=3, c=4) }}{{ m() }}", "{% macro f(n) %}{{ n }}{% if n > 0 %},{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(4) }}",
     "{% macro g() %}{{ outer }}{% endmacro %}{% set outer = 'late' %}{{ g() }}{% for i in [1] %}{% set outer = 'inner' %}{{ g() }}{% endfor %}", "{% generation %}a{% endgeneration %}\nb", "{% for i in [[1,2],[3]] %}{% for j in i %}{{ loop.index }}{{ j }}{% endfor %}{{ loop.index }};{% endfor %}", "{{ raise_exception('no ' ~ 1) }}", "{{ strftime_now('%Y-%m-%d %H:%M:%S %A %B %j') }} [{{ strftime_now('') }}]",
     "{% set d = dict(a=1, b='x') %}{{ d.a }}{{ d }}", "{{ unknown_function(1) }}", "{{ x() }}", "{% set x.y = 1 %}", "{% for i in 5 %}{% endfor %}", "{% for i in none %}{% endfor %}", "{% for a, b in [[1]] %}{% endfor %}", "{{ 'abc'.nonsense() }}", "{% if %}a{% endif %}", "{% if true %}", "{% endif %}", "{{ 1 + }}", "{{ (1 }}", "{{ 'a }}", "{% unknown %}", "{# open", "{{", "{% for %}{% endfor %}", "{{ 1 2 }}", "{{ [1, }}", "{{ a b }}", "{% set = 1 %}", "{% macro m(a=1, b) %}{% endmacro %}",
+    # Iterators and views, which are no lists.
+    "{% if [] | select %}a{% endif %}{% if messages | selectattr('role', 'equalto', 'nobody') %}b{% endif %}{% if {}.keys() %}c{% endif %}", "{{ [1] | map('string') | length }}", "{{ [1] | map('string') | tojson }}",
+    "{% set g = [1,2] | map('string') %}{% for a in g %}{{ a }}{% endfor %}|{% for a in g %}{{ a }}{% endfor %}{{ g | list }}", "{% set g = [1,2,3] | select %}{{ g | first }}{{ g | list }}", "{% set g = [1,2,3] | select %}{{ 2 in g }}{{ g | list }}",
+    "{% set g = [1,2] | reverse %}{{ g[0] }}{{ g | list }}", "{{ [1,2] | select | last }}", "{{ ([1,2] | select) + [3] }}", "{{ [1] | select == [1] }} {{ [1] | select is sequence }} {{ [1] | select is iterable }}", "{{ {'a': 1}.items() | tojson }}",
+    "{% set d = {'a': 1, 'b': 'x'} %}{{ d.items() }} {{ d.keys() }} {{ d.values() }} {{ d.items() | length }} {{ d.keys()[0] }} {{ 'a' in d.keys() }} {{ d.keys() is sequence }}", "{{ {'a': 1} | items | tojson }}", "{{ {'b': 1, 'a': 2}.items() | sort }}",
+    # Texts that are marked as safe.
+    "{{ 'a' | safe + '<b>' }}|{{ '<b>' + 'a' | safe }}|{{ 'a' | safe ~ '<b>' }}|{{ '<' | e + '<' }}|{{ '<' | e | e }}", "{{ ('<' | safe).strip() + '<' }}|{{ '<' | safe | trim + '<' }}|{{ '<' | safe | upper + '<' }}|{{ '<x' | safe | replace('x', '<') + '<' }}",
+    "{{ ['<' | safe, '<'] | join }}|{{ '<' | safe | string + '<' }}|{{ ('<' | safe) * 2 + '<' }}|{{ ('<<' | safe)[0] + '<' }}|{{ ('<<' | safe)[1:] + '<' }}|{{ ('a' | safe) is escaped }}{{ 'a' is escaped }}",
+    "{{ (1, 2, 3)[1:] }}{{ (1, 2)[::-1] }}", "{{ [1] | indent }}",
+    # Formats.
+    "{{ '<a{}b{}>'.format(1, 'x') }}|{{ '{0}{1}{0}'.format('a', 'b') }}|{{ '{a}-{b}'.format(a=1, b=[1]) }}|{{ '{{}}{}'.format(none) }}", "{{ '{}'.format() }}", "{{ '{x}'.format(1) }}", "{{ '{} {0}'.format(1) }}", "{{ '{'.format() }}", "{{ '}'.format() }}",
+    "{{ '%s is %d%%' % ('a', 3.7) }} {{ '%s' % 'a' }} {{ '%s' % [1] }} {{ '%s %s' | format('a', 2) }}", "{{ '%s %s' % 'a' }}", "{{ '%s' % ('a', 'b') }}", "{{ '%d' % 'a' }}",
+    # Chains of comparisons, and the order of lists.
+    "{{ 1 < 2 < 3 }} {{ 3 > 2 > 2 }} {{ 1 == 1 == true }} {{ 1 < 2 in [2] }} {{ 2 < 1 < x.y }}", "{{ [1,2] < [1,3] }} {{ (1,2) > (1,1) }} {{ [1] < [1,0] }} {{ [[2,1],[1,9],[1,2]] | sort }}", "{{ [1] < (1,) }}",
+    # Numbers, and what is looked for in strings.
+    "{{ '1_000' | int }} {{ '0x1f' | int }} {{ '1__0' | int }} {{ '1e3' | int }} {{ ' 7 ' | int }} {{ '0x1f' | float }} {{ 5 | round }} {{ 5 | round(1, 'floor') }} {{ -0.0 }}", "{{ ['b','B'] | unique(case_sensitive=true) | list }} {{ [{'a': 1}, {'a': 1}] | unique(attribute='a') | list }} {{ [{'a': 3}, {'a': 1}] | min(attribute='a') }} {{ ['b','A'] | max }}",
+    "{{ {'b': 1, 'A': 2} | dictsort }} {{ {'b': 1, 'A': 2} | dictsort(true) }} {{ {'b': 1, 'a': 2} | dictsort(by='value', reverse=true) }}", "{{ ['a'] | sum(start='') }}", "{{ ','.join([1]) }}", "{{ {'b': 1, 'a': [1,2]} | tojson(separators=(',', ':')) }} {{ {'b': [1,2]} | tojson(indent=1, separators=(' ,', ': ')) }}",
+    "{{ 'a-b-c'.partition('-') }} {{ 'a-b-c'.rpartition('-') }} {{ 'abc'.rpartition('-') }} {{ 'abcb'.rfind('b') }} {{ 'abc'.index('c') }} {{ {'a': 1}.copy() }} {{ [1].copy() }}", "{{ 'abc'.index('z') }}", "{{ 'aé'.isalpha() }} {{ 'a1'.isalnum() }} {{ 'A1'.isupper() }} {{ '1'.isupper() }} {{ 'a b'.islower() }} {{ ' \\t'.isspace() }} {{ ''.isalpha() }}",
+    "{{ 'a\\nb\\x0bc\\u2028d\\r\\ne\\r'.splitlines() }} {{ 'a\\nb'.splitlines(true) }} {{ 'a\\n\\nb\\n'.splitlines() }}", "{{ ['\\u200b\\u00a0\\ufeff\\x85'] }}", "{% for a in [1] %}{% for b in [1] %}{{ loop.depth }}{% endfor %}{% endfor %}", "[{{ strftime_now('%Z%z%%Z') }}]",
     "{% set x = [1,2] %}{% set y = x %}{{ x == y }} {{ x is sameas y }}", "{{ messages[0].content[:5] }} {{ messages | map(attribute='role') | join(',') }} {{ (messages | last).role }} {{ messages[-1]['role'] }}", "{% for m in messages %}{{ m['content'] | length if m.content else 0 }} {% endfor %}", "{{ bos_token + 'x' if bos_token is defined else '' }}", "{{ messages[0] }}",
 ]
 
@@ -113,7 +132,7 @@ def tidy(variables):
 def render(source, variables):
     try:
         return {"text": peer._cached_compile_jinja_template(source).render(**variables)}
-    except (jinja2.TemplateError, TypeError, ZeroDivisionError, ValueError, AttributeError) as error:
+    except (jinja2.TemplateError, TypeError, ZeroDivisionError, ValueError, AttributeError, LookupError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
 

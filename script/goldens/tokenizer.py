@@ -50,7 +50,8 @@ DEEPSEEK = [
 ]
 CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
-REGEXES = [GPT2, GPT2_SHORT, LLAMA3, CL100K, QWEN2, QWEN35, O200K, TEKKEN, *DEEPSEEK, CLIP, BLOOM, "[0-9][0-9][0-9]", " {2,}", r"\s+",
+DEEPSEEK_CODER = [r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"]
+REGEXES = [GPT2, GPT2_SHORT, LLAMA3, CL100K, QWEN2, QWEN35, O200K, TEKKEN, *DEEPSEEK, *DEEPSEEK_CODER, CLIP, BLOOM, "[0-9][0-9][0-9]", " {2,}", r"\s+",
            r"\p{N}", r"\p{N}+", r"\p{L}+", r"[\r\n]"]
 
 WORDS = ("the a of and to in is that it for was on are as with his they at be this have from or one had by word but not what all were we "

@@ -8,7 +8,6 @@ Family make() {
   bart_like::add_embedding_tensors(family);
   family.defaults.decoder_start = 2;
   family.constants = bart_like::constants({.embedding_norm = true});
-  family.constants.push_back({"add_bias_logits", false});
   return family;
 }
 

@@ -35,8 +35,7 @@ std::vector<ConfigField> fields() {
 
 std::vector<std::string_view> irrelevant() {
   return irrelevant_keys({"classif_dropout", "encoder_layerdrop", "decoder_layerdrop", "extra_pos_embeddings",
-                          "force_bos_token_to_be_generated", "init_std", "num_hidden_layers", "save_step",
-                          "unk_token_id"});
+                          "force_bos_token_to_be_generated", "init_std", "num_hidden_layers", "save_step"});
 }
 
 void read(const JsonObject& json, ModelConfig& config) {
@@ -120,7 +119,7 @@ Family family(std::string_view model_type, std::string_view architecture) {
                        .activation = kernels::Activation::gelu,
                        .scale_embedding = false},
           .fields = fields(),
-          .constants = {{"is_encoder_decoder", true}, {"is_decoder", false}},
+          .constants = {{"is_encoder_decoder", true}},
           .irrelevant = irrelevant(),
           .read = read,
           .write = write,
@@ -144,7 +143,6 @@ Family shared_family(std::string_view model_type, std::string_view architecture)
 
 std::vector<ConfigConstant> constants(const EarlyKeys& keys) {
   return {{"is_encoder_decoder", true},
-          {"is_decoder", false},
           {"add_final_layer_norm", keys.last_norm},
           {"normalize_before", keys.last_norm},
           {"normalize_embedding", keys.embedding_norm},

@@ -57,10 +57,7 @@ std::vector<ConfigField> fields() {
 }
 
 std::vector<ConfigConstant> constants() {
-  return {{"is_decoder", false},
-          {"add_cross_attention", false},
-          {"is_encoder_decoder", false},
-          {"position_embedding_type", "absolute"}};
+  return {{"is_encoder_decoder", false}, {"position_embedding_type", "absolute"}};
 }
 
 std::vector<TensorRule> tensors(std::string_view prefix) {

@@ -8,6 +8,7 @@ namespace rapt {
 namespace {
 
 constexpr NumberRange positive{.min = 0, .exclude_min = true};
+constexpr NumberRange fraction{.min = 0, .max = 1, .exclude_min = true};
 
 constexpr std::pair<std::string_view, kernels::Activation> activation_names[] = {
     {"relu", kernels::Activation::relu},           {"gelu", kernels::Activation::gelu},
@@ -57,8 +58,7 @@ void read_scaling(const JsonObject& rope, ModelConfig& config) {
 
 void read_rope(const JsonObject& rope, ModelConfig& config) {
   config.rotary_base = rope.find_number("rope_theta", positive).value_or(config.rotary_base);
-  config.rotary_fraction = rope.find_number("partial_rotary_factor", {.min = 0, .max = 1, .exclude_min = true})
-                               .value_or(config.rotary_fraction);
+  config.rotary_fraction = rope.find_number("partial_rotary_factor", fraction).value_or(config.rotary_fraction);
   read_scaling(rope, config);
 }
 
@@ -109,14 +109,18 @@ double yarn_attention_factor(double factor) {
 std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_view> more) {
   // How to train, to search or to label, and what the file was made with.
   std::vector<std::string_view> keys{"_name_or_path",
+                                     "_model_name_or_path",
                                      "_attn_implementation",
                                      "_num_labels",
                                      "architectures",
+                                     "auto_map",
                                      "bad_words_ids",
                                      "begin_suppress_tokens",
                                      "cache_implementation",
                                      "chunk_size_feed_forward",
                                      "classifier_dropout",
+                                     "custom_pipelines",
+                                     "decoder_start_token_id",
                                      "diversity_penalty",
                                      "do_sample",
                                      "dtype",
@@ -124,14 +128,17 @@ std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_
                                      "encoder_no_repeat_ngram_size",
                                      "exponential_decay_length_penalty",
                                      "finetuning_task",
+                                     "forced_bos_token_id",
                                      "forced_eos_token_id",
                                      "gradient_checkpointing",
                                      "id2label",
                                      "initializer_range",
                                      "label2id",
+                                     "language",
                                      "length_penalty",
                                      "max_length",
                                      "min_length",
+                                     "name",
                                      "no_repeat_ngram_size",
                                      "num_beam_groups",
                                      "num_beams",
@@ -147,6 +154,7 @@ std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_
                                      "repetition_penalty",
                                      "return_dict",
                                      "return_dict_in_generate",
+                                     "sentence_transformers",
                                      "sep_token_id",
                                      "suppress_tokens",
                                      "task_specific_params",
@@ -159,8 +167,12 @@ std::vector<std::string_view> irrelevant_keys(std::initializer_list<std::string_
                                      "torchscript",
                                      "transformers_version",
                                      "typical_p",
+                                     "unsloth_fixed",
+                                     "unsloth_version",
                                      "use_bfloat16",
-                                     "use_cache"};
+                                     "unk_token_id",
+                                     "use_cache",
+                                     "xla_device"};
   keys.insert(keys.end(), more.begin(), more.end());
   return keys;
 }
@@ -204,6 +216,7 @@ bool all_zero(const Tensor& tensor) {
 
 void read_rotary(const JsonObject& json, ModelConfig& config) {
   config.rotary_base = json.find_number("rope_theta", positive).value_or(config.rotary_base);
+  config.rotary_fraction = json.find_number("partial_rotary_factor", fraction).value_or(config.rotary_fraction);
   if (const auto rope = json.find_object("rope_scaling")) read_rope(*rope, config);
   if (const auto rope = json.find_object("rope_parameters")) read_rope(*rope, config);
 }

@@ -130,6 +130,26 @@ void write_attention(const ModelConfig& config, OrderedJson& json) {
   if (!unsaid.empty()) json[std::string(attention_key)] = unsaid;
 }
 
+/// Throws Error where a file asks for what no family has. Configs that were written whole say of all of it that it is
+/// off.
+void require_off(const JsonObject& json) {
+  constexpr std::pair<std::string_view, std::string_view> options[] = {
+      {"add_bias_logits", "false, as in BART's published models"},
+      {"add_cross_attention", "false: rapt's decoders without an encoder have no cross-attention"},
+      {"cross_attention_hidden_size", "null: rapt's decoders without an encoder have no cross-attention"},
+      {"do_blenderbot_90_layernorm", "false, as in mBART's published models"},
+      {"is_decoder", "false"},
+      {"pruned_heads", "nothing, for rapt prunes no heads"},
+      {"quantization_config",
+       "nothing, for rapt reads weights in f32, f16 and bf16, and quantised ones in GGUF files alone"},
+      {"tie_encoder_decoder", "false"}};
+  for (const auto& [key, expected] : options) {
+    const Json& value = json.value(key);
+    const bool off = value.is_null() || value == false || (value.is_structured() && value.empty());
+    if (!off) json.refuse(key, expected);
+  }
+}
+
 }  // namespace
 
 const Family& find_family(std::string_view model_type) {
@@ -145,6 +165,8 @@ const Family& find_family(std::string_view model_type) {
 }
 
 ModelConfig read_config(const JsonObject& json) {
+  require(json.has("model_type"), "{}: \"model_type\" is missing, as in files of 2019; add it, such as \"bert\"",
+          json.file());
   const Family& family = find_family(json.text("model_type"));
   ModelConfig config = family.defaults;
   for (const ConfigField& field : family.fields) std::visit(FieldReader{json, field.key, config}, field.member);
@@ -152,6 +174,7 @@ ModelConfig read_config(const JsonObject& json) {
     const Json& value = json.value(constant.key);
     if (!value.is_null() && value != constant.value) json.refuse(constant.key, constant.value.dump());
   }
+  require_off(json);
   if (family.read != nullptr) family.read(json, config);
   read_attention(json, config);
   json.require_all_read(family.irrelevant);

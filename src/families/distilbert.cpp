@@ -38,7 +38,7 @@ const Family distilbert{
                {"pad_token_id", &ModelConfig::pad},
                {"bos_token_id", &ModelConfig::bos},
                {"eos_token_id", EndTokens{}}},
-    .constants = {{"is_decoder", false}, {"is_encoder_decoder", false}},
+    .constants = {{"is_encoder_decoder", false}},
     // sinusoidal_pos_embds says how the table of positions began; it is in the file either way.
     .irrelevant = irrelevant_keys({"qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_"}),
     .read = bert_like::read,

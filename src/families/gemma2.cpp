@@ -17,8 +17,10 @@ void read(const JsonObject& json, ModelConfig& config) {
   std::vector<bool> sliding;
   for (int layer = 0; layer < config.decoder_layers; ++layer) sliding.push_back(layer % 2 == 0);
   sliding = read_layer_types(json, config).value_or(sliding);
-  const auto window = json.find_integer("sliding_window", {.min = 1, .max = 1 << 30});
-  set_windows(config, window.value_or(4096), sliding);
+  const auto window = json.find_integer("sliding_window", {.min = 1, .max = 1 << 30}).value_or(4096);
+  const Json& early = json.value("sliding_window_size");  // what the first files call it besides
+  if (!early.is_null() && early != window) json.refuse("sliding_window_size", "the same as sliding_window");
+  set_windows(config, window, sliding);
 }
 
 void write(const ModelConfig& config, OrderedJson& json) {

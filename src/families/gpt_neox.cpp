@@ -59,8 +59,9 @@ const Family gpt_neox{
                {"bos_token_id", &ModelConfig::bos},
                {"eos_token_id", EndTokens{}},
                {"pad_token_id", &ModelConfig::pad}},
-    .constants = {{"is_decoder", false}, {"is_encoder_decoder", false}},
-    .irrelevant = irrelevant_keys(),
+    .constants = {{"is_encoder_decoder", false}},
+    // transformers has other names for these two.
+    .irrelevant = irrelevant_keys({"attention_probs_dropout_prob", "hidden_dropout_prob"}),
     .read = read,
     .write = write,
     .tensors = {{"gpt_neox.embed_in.weight", {"embedding.weight"}},

@@ -53,9 +53,9 @@ Family family(std::string_view model_type, std::string_view architecture) {
           .architecture = architecture,
           .defaults = defaults(model_type),
           .fields = fields(),
-          .constants = {{"is_encoder_decoder", false}, {"is_decoder", false}, {"add_cross_attention", false}},
-          .irrelevant =
-              irrelevant_keys({"pretraining_tp", "is_llama_config", "rope_interleaved", "transformers.js_config"}),
+          .constants = {{"is_encoder_decoder", false}},
+          .irrelevant = irrelevant_keys({"max_sequence_length", "pretraining_tp", "is_llama_config", "rope_interleaved",
+                                         "transformers.js_config"}),
           .read = read,
           .write = write,
           .optional_prefix = "model.",

@@ -14,7 +14,6 @@ Family make() {
   bart_like::add_embedding_tensors(family);
   bart_like::make_pre_norm(family);
   family.constants = bart_like::constants({.last_norm = true, .embedding_norm = true});
-  family.constants.push_back({"add_bias_logits", false});
   family.read = read;
   return family;
 }

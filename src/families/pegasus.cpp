@@ -9,6 +9,7 @@ Family make() {
   family.defaults.vocab = 50265;
   family.defaults.pad = family.defaults.decoder_start = 0;
   family.defaults.eos = 1;
+  family.constants = bart_like::constants({.last_norm = true, .sinusoidal = true});
   family.ignored_tensors = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight"};
   return family;
 }

@@ -125,11 +125,12 @@ Family family_of(std::string_view model_type, std::string_view architecture) {
                      {"pad_token_id", &ModelConfig::pad},
                      {"bos_token_id", &ModelConfig::bos},
                      {"eos_token_id", EndTokens{}},
+                     {"forced_bos_token_id", &ModelConfig::forced_bos},
                      {"decoder_start_token_id", &ModelConfig::decoder_start}},
-          .constants = {{"is_encoder_decoder", true}, {"is_decoder", false}},
+          .constants = {{"is_encoder_decoder", true}},
           // dense_act_fn and is_gated_act repeat feed_forward_proj.
-          .irrelevant = irrelevant_keys({"dense_act_fn", "is_gated_act", "initializer_factor", "tie_word_embeddings",
-                                         "scale_decoder_outputs", "tie_encoder_decoder"}),
+          .irrelevant = irrelevant_keys(
+              {"dense_act_fn", "is_gated_act", "initializer_factor", "tie_word_embeddings", "scale_decoder_outputs"}),
           .read = read,
           .write = write,
           .detect = detect,

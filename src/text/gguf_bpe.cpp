@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
@@ -26,27 +27,41 @@ constexpr std::string_view llama3_words =
 constexpr std::string_view qwen2_words =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr std::string_view tekken_words =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 /// What tokenizer.ggml.pre names: how texts are cut into words, and what the directories of these models say besides.
 struct GgufWordRule {
   std::string_view name;
-  std::string_view words = {};  ///< the expression; empty: GPT-2's
+  std::array<std::string_view, 4> words = {};  ///< expressions, applied in turn; none: GPT-2's
   bool digits_alone = false;
   bool normalizes = false;   ///< to NFC
   bool whole_words = false;  ///< a word that is a piece is never cut
-  bool surrounded = false;   ///< RoBERTa's texts stand between special tokens, in early files, too, which do not say so
+  bool begins = false;       ///< texts begin with a special token, also in files that do not say so
+  bool ends = false;         ///< likewise
+  bool mask_takes_space = false;
 };
 
 /// The converter finds the name by what a text becomes. GPT-NeoX's vocabulary, Pythia's and Dolly's, too, becomes what
 /// OLMo's and MPT's do, which were made from it.
-constexpr GgufWordRule word_rules[] = {{.name = "gpt-2"},
-                                       {.name = "roberta-bpe", .surrounded = true},
-                                       {.name = "olmo", .normalizes = true},
-                                       {.name = "mpt", .normalizes = true},
-                                       {.name = "smollm", .digits_alone = true},
-                                       {.name = "starcoder", .digits_alone = true},
-                                       {.name = "refact", .digits_alone = true},
-                                       {.name = "llama-bpe", .words = llama3_words, .whole_words = true},
-                                       {.name = "qwen2", .words = qwen2_words, .normalizes = true}};
+constexpr GgufWordRule word_rules[] = {
+    {.name = "gpt-2"},
+    {.name = "roberta-bpe", .begins = true, .ends = true, .mask_takes_space = true},
+    {.name = "olmo", .normalizes = true},
+    {.name = "mpt", .normalizes = true},
+    {.name = "smollm", .digits_alone = true},
+    {.name = "starcoder", .digits_alone = true},
+    {.name = "refact", .digits_alone = true},
+    {.name = "llama-bpe", .words = {llama3_words}, .whole_words = true, .begins = true},
+    {.name = "llama3", .words = {llama3_words}, .whole_words = true, .begins = true},
+    {.name = "llama-v3", .words = {llama3_words}, .whole_words = true, .begins = true},
+    {.name = "falcon3", .words = {llama3_words}, .whole_words = true, .begins = true},
+    {.name = "tekken", .words = {tekken_words}, .whole_words = true, .begins = true},
+    {.name = "qwen2", .words = {qwen2_words}, .normalizes = true},
+    {.name = "deepseek-r1-qwen", .words = {qwen2_words}, .normalizes = true},
+    {.name = "deepseek-coder",
+     .words = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+"},
+     .digits_alone = true}};
 
 const GgufWordRule& find_word_rule(const Gguf& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
@@ -58,9 +73,14 @@ const GgufWordRule& find_word_rule(const Gguf& file) {
 }
 
 OrderedJson json_of(const GgufWordRule& pre) {
-  if (!pre.words.empty()) return gguf_sequence("pretokenizers", {split(pre.words), byte_level(false)});
-  if (!pre.digits_alone) return byte_level(true);
-  return gguf_sequence("pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
+  OrderedJson steps = OrderedJson::array();
+  for (const std::string_view expression : pre.words) {
+    if (!expression.empty()) steps.push_back(split(expression));
+  }
+  const bool gpt2_words = steps.empty();
+  if (pre.digits_alone) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
+  steps.push_back(byte_level(gpt2_words));
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
 /// Merges, best first, of a model that gives pieces scores: a piece may be made of any two others, and is made sooner
@@ -122,7 +142,9 @@ void describe_byte_level(GgufDescription& description) {
   description.pre_tokenizer = json_of(pre);
   if (pre.normalizes) description.normalizer = {{"type", "NFC"}};
   description.model["ignore_merges"] = pre.whole_words;
-  description.adds_before = description.adds_after = description.mask_takes_space = pre.surrounded;
+  description.adds_before = pre.begins;
+  description.adds_after = pre.ends;
+  description.mask_takes_space = pre.mask_takes_space;
   description.decoder = byte_level(true);
 }
 

@@ -145,12 +145,13 @@ OrderedJson post_processor(const std::string& before, const std::string& after, 
 }
 
 OrderedJson tokenizer_json(GgufDescription& description) {
-  const bool before = description.flag("tokenizer.ggml.add_bos_token", description.adds_before);
-  const bool after = description.flag("tokenizer.ggml.add_eos_token", description.adds_after);
+  const auto given = [&](std::string_view key, bool otherwise, const std::string& token) {
+    return description.flag(key, otherwise) ? token : std::string();
+  };
+  const std::string before = given("tokenizer.ggml.add_bos_token", description.adds_before, description.before);
+  const std::string after = given("tokenizer.ggml.add_eos_token", description.adds_after, description.after);
   OrderedJson surroundings = nullptr;
-  if (before || after)
-    surroundings =
-        post_processor(before ? description.before : "", after ? description.after : "", description.vocabulary);
+  if (!before.empty() || !after.empty()) surroundings = post_processor(before, after, description.vocabulary);
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},

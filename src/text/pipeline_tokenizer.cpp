@@ -36,10 +36,13 @@ constexpr std::string_view kIrrelevantToPipeline =
     "chat_template device do_basic_tokenize do_split_on_punc eoa_token eoi_token errors extra_ids from_slow "
     "full_tokenizer_file image_token init_inputs is_local language language_codes legacy local_files_only max_len "
     "max_length "
-    "merges_file model_input_names model_max_length model_specific_special_tokens name_or_path never_split "
-    "num_madeup_words padding pad_to_multiple_of pad_token_type_id padding_side processor_class remove_space "
-    "return_token_type_ids sp_model_kwargs spaces_between_special_tokens special_tokens_map_file stride "
-    "tgt_lang tokenizer_class tokenizer_file tokenizer_version trim_offsets truncation truncation_side "
+    "mask_token_sent merges_file model_input_names model_max_length model_specific_special_tokens name_or_path "
+    "never_split "
+    "num_madeup_words offset padding pad_to_multiple_of pad_token_type_id padding_side processor_class remove_space "
+    "return_attention_mask return_tensors return_token_type_ids sp_model_kwargs spaces_between_special_tokens "
+    "special_tokens_map_file stride "
+    "tgt_lang tokenizer_class tokenizer_file tokenizer_version trim_offsets trust_remote_code truncation "
+    "truncation_side "
     "truncation_strategy "
     "unk_id use_default_system_prompt use_fast video_token vision_bos_token vision_eos_token vocab_file "
     "wordpieces_prefix";
@@ -190,13 +193,14 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::read(const std::filesystem
     if (std::filesystem::exists(file)) files.emplace(name, read_file(file, kLimits.bytes));
   }
   try {
-    return of_files(std::move(files));
+    return of_files(files);
   } catch (const Error& error) {
     fail("{}: {}", shown(directory), error.what());
   }
 }
 
-std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::string, std::string> files) {
+std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(const std::map<std::string, std::string>& files,
+                                                               std::map<std::string, std::string> written) {
   std::unique_ptr<PipelineTokenizer> tokenizer(new PipelineTokenizer);
   {
     const JsonObject json = parse(files, "tokenizer.json");
@@ -205,6 +209,7 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::str
     tokenizer->read_rules(json);
     tokenizer->read_tokens(json, config, parse(files, "special_tokens_map.json"));
     tokenizer->read_surroundings(json, config);
+    tokenizer->read_clean_up(json, config);
     require_same(config, "add_prefix_space", json.value("pre_tokenizer"), "ByteLevel", "add_prefix_space");
     require_same(config, "do_lower_case", json.value("normalizer"), "BertNormalizer", "lowercase");
     require_same(config, "strip_accents", json.value("normalizer"), "BertNormalizer", "strip_accents");
@@ -212,7 +217,7 @@ std::unique_ptr<PipelineTokenizer> PipelineTokenizer::of_files(std::map<std::str
     json.require_all_read();
     config.require_all_read(split_words(kIrrelevantToPipeline));
   }
-  tokenizer->files_ = std::move(files);
+  tokenizer->files_ = std::move(written);
   return tokenizer;
 }
 
@@ -287,6 +292,7 @@ void PipelineTokenizer::read_surroundings(const JsonObject& json, const JsonObje
               vocab_size());
     }
   }
+  if (config.find_text("tokenizer_class").value_or("").starts_with("NllbTokenizer")) return surround_as_nllb(config);
   // transformers would put this language in place of the one that is there.
   if (const auto language = config.find_text("src_lang")) {
     const auto& [before, after] = surroundings_;
@@ -294,6 +300,23 @@ void PipelineTokenizer::read_surroundings(const JsonObject& json, const JsonObje
     const bool there = std::ranges::find(before, id) != before.end() || std::ranges::find(after, id) != after.end();
     if (id < 0 || !there) config.refuse("src_lang", "the language that tokenizer.json puts around a text");
   }
+}
+
+/// NLLB's class says itself what stands around a text: tokenizer.json has it as it was when the models came out.
+void PipelineTokenizer::surround_as_nllb(const JsonObject& config) {
+  const std::string name = config.find_text("src_lang").value_or("eng_Latn");
+  const std::int32_t language = find(name);
+  if (language < 0) config.refuse("src_lang", "a language of the vocabulary");
+  const std::int32_t eos = special_.eos.value_or(find("</s>"));
+  if (eos < 0) config.refuse("eos_token", "a token of the vocabulary, for an NllbTokenizer");
+  if (config.find_boolean("legacy_behaviour").value_or(false)) {
+    surroundings_ = {.before = {}, .after = {eos, language}};
+  } else {
+    surroundings_ = {.before = {language}, .after = {eos}};
+  }
+}
+
+void PipelineTokenizer::read_clean_up(const JsonObject& json, const JsonObject& config) {
   const bool bpe = has_kind(json.value("model"), "BPE");
   const bool even_bpe =
       config.find_boolean("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output").value_or(false);

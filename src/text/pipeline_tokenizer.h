@@ -29,8 +29,13 @@ class PipelineTokenizer final : public Tokenizer {
   /// tokenizer.json is of a tokenizer of whole words (see CharacterTokenizer). Throws Error for a file that is damaged
   /// and for every rule and setting that could change the result and that rapt does not know.
   static std::unique_ptr<PipelineTokenizer> read(const std::filesystem::path& directory);
-  /// The same from the texts of the files, by name.
-  static std::unique_ptr<PipelineTokenizer> of_files(std::map<std::string, std::string> files);
+  /// The same from the texts of the files, by name. files() gives them back, or those in `written` if they were made of
+  /// others.
+  static std::unique_ptr<PipelineTokenizer> of_files(const std::map<std::string, std::string>& files) {
+    return of_files(files, files);
+  }
+  static std::unique_ptr<PipelineTokenizer> of_files(const std::map<std::string, std::string>& files,
+                                                     std::map<std::string, std::string> written);
 
   std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
@@ -50,6 +55,8 @@ class PipelineTokenizer final : public Tokenizer {
   void read_rules(const JsonObject& json);
   void read_tokens(const JsonObject& json, const JsonObject& config, const JsonObject& map);
   void read_surroundings(const JsonObject& json, const JsonObject& config);
+  void surround_as_nllb(const JsonObject& config);
+  void read_clean_up(const JsonObject& json, const JsonObject& config);
   void append_ids(std::string_view text, bool starts_text, std::vector<std::int32_t>& ids) const;
   std::int32_t find(std::string_view piece) const;
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "formats/file.h"
 #include "formats/printable.h"
+#include "text/clean_up.h"
 #include "text/tokenizer_files.h"
 #include "text/translation_languages.h"
 #include "text/unicode.h"
@@ -25,10 +26,11 @@ constexpr std::string_view kOtherFiles[] = {"tokenizer_config.json", "special_to
 
 /// Keys of tokenizer_config.json that change nothing for single texts.
 constexpr std::string_view kIrrelevantToPieces =
-    "additional_special_tokens_with_lengths auto_map backend chat_template cls_token is_local legacy local_files_only "
-    "language_codes max_length model_input_names model_max_length name_or_path num_madeup_words padding_side "
-    "processor_class sep_token special_tokens_map_file spaces_between_special_tokens spm_file tgt_lang tokenizer_file "
-    "truncation_side use_default_system_prompt use_fast vocab_file";
+    "additional_special_tokens_with_lengths auto_map backend chat_template cls_token device from_slow is_local "
+    "language_codes legacy local_files_only max_length model_input_names model_max_length name_or_path "
+    "num_madeup_words pad_to_multiple_of pad_token_type_id padding padding_side processor_class return_tensors "
+    "sep_token spaces_between_special_tokens special_tokens_map_file spm_file stride tgt_lang tokenizer_file "
+    "truncation truncation_side truncation_strategy use_default_system_prompt use_fast vocab_file";
 
 /// SentencePiece's own way back: the mark of a word is a space; the one that was put before a text goes, and all at the
 /// beginning where the model removes spaces that it takes for too many.
@@ -73,17 +75,21 @@ class SentencePieceTokenizer::Stream final : public TextStream {
     std::string text;
     const std::string& piece = tokenizer_.piece(id);
     if (!tokenizer_.is_special(id)) decoder_->add(piece, text);
-    return text;
+    if (!waits_) return text;
+    whole_ += text;
+    return "";
   }
   std::string finish() override {
-    std::string text;
-    decoder_->finish(text);
-    return text;
+    decoder_->finish(whole_);
+    if (tokenizer_.class_->numbering == Numbering::m2m100) whole_ = strip(whole_);
+    return tokenizer_.clean_up_ ? clean_up_spaces(std::move(whole_)) : std::move(whole_);
   }
 
  private:
   const SentencePieceTokenizer& tokenizer_;
   std::unique_ptr<PieceDecoder> decoder_;
+  bool waits_ = tokenizer_.clean_up_ || tokenizer_.class_->numbering == Numbering::m2m100;
+  std::string whole_;  // what cleaning up may still change
 };
 
 bool SentencePieceTokenizer::is_in(const std::filesystem::path& directory) {
@@ -141,8 +147,8 @@ std::unique_ptr<SentencePieceTokenizer> SentencePieceTokenizer::read(const std::
   tokenizer->number_pieces(directory, config);
   tokenizer->add_tokens(config, map);
   tokenizer->surround(config);
-  constexpr std::string_view unsupported[] = {"clean_up_tokenization_spaces", "split_special_tokens",
-                                              "sp_model_kwargs"};
+  tokenizer->clean_up_ = config.find_boolean("clean_up_tokenization_spaces").value_or(false);
+  constexpr std::string_view unsupported[] = {"split_special_tokens", "sp_model_kwargs"};
   require_empty(config, unsupported);
   if (!config.find_boolean("add_prefix_space").value_or(true)) config.refuse("add_prefix_space", "true");
   config.require_all_read(split_words(kIrrelevantToPieces));

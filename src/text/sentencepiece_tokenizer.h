@@ -72,6 +72,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   SpecialTokens special_;
   Surroundings surroundings_;
   DecoderFactory decoder_;
+  bool clean_up_ = false;
 };
 
 }  // namespace rapt

@@ -9,6 +9,7 @@
 #include "text/marian_tokenizer.h"
 #include "text/pipeline_tokenizer.h"
 #include "text/sentencepiece_tokenizer.h"
+#include "text/vocabulary_files.h"
 
 namespace rapt {
 namespace {
@@ -66,9 +67,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& directory
     return tokenizer;
   }
   if (SentencePieceTokenizer::is_in(directory)) return SentencePieceTokenizer::read(directory);
+  if (has_vocabulary_files(directory)) return read_vocabulary_files(directory);
   fail(
       "{} has no tokenizer that rapt knows: neither tokenizer.json nor a SentencePiece model (source.spm, "
-      "tokenizer.model, spiece.model, sentencepiece.bpe.model)",
+      "tokenizer.model, spiece.model, sentencepiece.bpe.model) nor vocab.txt, nor vocab.json with merges.txt",
       directory.string());
 }
 

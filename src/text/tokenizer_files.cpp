@@ -10,10 +10,26 @@ namespace rapt {
 namespace {
 
 /// Where the tokenizer came from, how texts are padded and cut, and names of other files.
-constexpr std::string_view kIrrelevantOfMarian[] = {"backend",           "is_local",         "local_files_only",
-                                                    "model_input_names", "model_max_length", "name_or_path",
-                                                    "padding_side",      "processor_class",  "special_tokens_map_file",
-                                                    "tokenizer_file",    "truncation_side"};
+constexpr std::string_view kIrrelevantOfMarian[] = {"backend",
+                                                    "is_local",
+                                                    "local_files_only",
+                                                    "max_length",
+                                                    "model_input_names",
+                                                    "model_max_length",
+                                                    "name_or_path",
+                                                    "pad_to_multiple_of",
+                                                    "pad_token_type_id",
+                                                    "padding",
+                                                    "padding_side",
+                                                    "processor_class",
+                                                    "return_tensors",
+                                                    "special_tokens_map_file",
+                                                    "stride",
+                                                    "tokenizer_file",
+                                                    "truncation",
+                                                    "truncation_side",
+                                                    "truncation_strategy",
+                                                    "use_fast"};
 
 constexpr std::size_t kMaxIdsPerPiece = 4;  // a vocabulary with more gaps than that is damaged
 

@@ -120,7 +120,7 @@ TEST_F(HostileFiles, C1_ConfigurationsThatAreMissingOrAbsurd) {
   };
   EXPECT_TRUE(failed_with(with(""), "config.json: line 1, column 1: not valid JSON"));
   EXPECT_TRUE(failed_with(with("[]"), "config.json: expected a JSON object"));
-  EXPECT_TRUE(failed_with(with("{}"), "config.json: \"model_type\": expected"));
+  EXPECT_TRUE(failed_with(with("{}"), "config.json: \"model_type\" is missing"));
   EXPECT_TRUE(failed_with(changed("hidden_size", "1e400"), "config.json: line 1, column"));
   EXPECT_TRUE(failed_with(changed("hidden_size", "\"16\""), "config.json: \"hidden_size\": expected an integer"));
   EXPECT_TRUE(failed_with(changed("hidden_size", "1, \"hidden_size\": 16"), "\"hidden_size\": the key is given twice"));

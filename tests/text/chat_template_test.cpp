@@ -104,6 +104,11 @@ TEST(ChatTemplate, G12_StopsProgramsThatRunOrGrow) {
       "{% set ns = namespace() %}{% set ns.me = ns %}",
       "{% set ns = namespace() %}{{ [ns] }}",
       "{% for i in [1] %}{{ [loop] }}{% endfor %}",
+      "{% set ns = namespace(s='0123456789') %}{% for i in range(100) %}{% set ns.s = '{0}{0}'.format(ns.s) %}{% "
+      "endfor %}",
+      "{% set ns = namespace(s='0123456789') %}{% for i in range(100) %}{% set ns.s = '%s%s' % (ns.s, ns.s) %}{% "
+      "endfor %}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(100000) %}{% set ns.l = [ns.l] | select %}{% endfor %}",
       "{{ 'a' * 1000000000000 }}",
       "{{ [0] * 1000000000000000000 }}",
       "{{ 'a' * 9223372036854775807 }}",
@@ -156,6 +161,16 @@ TEST(ChatTemplate, RefusesByLineAndConstruct) {
   EXPECT_EQ(error_of("{{ 'a'.encode() }}"), "template: line 1: strings have no method \"encode\" that rapt supports");
   EXPECT_EQ(error_of("{% for i in [1] recursive %}{% endfor %}"),
             "template: line 1: recursive loops are not supported, found \"recursive\"");
+  EXPECT_TRUE(contains(error_of("{% for i in [1] %}{% macro m() %}{% endmacro %}{% endfor %}"),
+                       "macros inside of loops and macros are not supported"));
+  EXPECT_TRUE(contains(error_of("{% macro m() %}{% macro n() %}{% endmacro %}{% endmacro %}"), "inside of loops and"));
+  EXPECT_TRUE(contains(error_of("{{ '\\101' }}"), "octal"));
+  EXPECT_TRUE(contains(error_of("{{ '%5s' % 'a' }}"), "rapt supports s, d and % alone"));
+  EXPECT_TRUE(contains(error_of("{{ '{:>5}'.format('a') }}"), "fields such as {:>5} are not supported"));
+  EXPECT_TRUE(contains(error_of("{{ ('a' | safe).replace('a', '<') }}"), "have no method \"replace\""));
+  EXPECT_TRUE(contains(error_of("{{ 'ff' | int(0, 16) }}"), "bases other than 10"));
+  EXPECT_TRUE(contains(error_of("{% macro m() %}{% endmacro %}{{ m.name }}"), "attributes of functions"));
+  EXPECT_TRUE(contains(error_of("{{ [1] | map('string') }}"), "an iterator cannot be written out"));
   EXPECT_EQ(error_of("{{ raise_exception('no \x1b[31m') }}"), "template: line 1: the template refuses: no \\x1b[31m");
   EXPECT_TRUE(contains(error_of("\xFF"), "not valid UTF-8"));
 }

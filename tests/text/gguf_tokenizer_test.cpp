@@ -119,6 +119,47 @@ TEST(GgufTokenizer, TextsOfRobertaStandBetweenItsTokens) {
   EXPECT_EQ(gguf_tokenizer(description.file())->encode("").size(), 1U);
 }
 
+/// The same words as Mistral's and DeepSeek's tokenizer.json have them cut.
+TEST(GgufTokenizer, WordsOfTekkenAndDeepSeekCoder) {
+  const auto split = [](const char* regex) {
+    return nlohmann::json{
+        {"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+  };
+  const nlohmann::json bytes{
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  const nlohmann::json digits{{"type", "Digits"}, {"individual_digits", true}};
+  const std::map<std::string, nlohmann::json> steps{
+      {"tekken",
+       {split(
+            R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+        bytes}},
+      {"deepseek-coder",
+       {split("[\\r\\n]"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"), split("[一-龥ࠀ-一가-퟿]+"), digits,
+        bytes}}};
+  for (const auto& [pre, list] : steps) {
+    SCOPED_TRACE(pre);
+    auto json = nlohmann::json::parse(test::read_bytes(test::kData / "pipeline" / "gpt2" / "tokenizer.json"));
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", list}};
+    json["model"]["ignore_merges"] = pre == "tekken";
+    expect_same(*gguf_tokenizer(describe("gpt2", pre).file()),
+                *PipelineTokenizer::of_files({{"tokenizer.json", json.dump()}}));
+  }
+}
+
+/// Files of Llama 3 and of Mistral's later models do not say that texts begin with bos.
+TEST(GgufTokenizer, TextsBeginAsTheirModelsBegin) {
+  for (const auto& [pre, begins] :
+       std::map<std::string, bool>{{"llama-bpe", true}, {"llama3", true}, {"tekken", true}, {"qwen2", false}}) {
+    Description description = describe("llama3", pre);
+    const auto bos = static_cast<std::uint32_t>(description.tokens.size() - 1);
+    description.ids = {{"bos_token_id", bos}};
+    const auto ids = gguf_tokenizer(description.file())->encode("a");
+    EXPECT_EQ(ids.front() == static_cast<std::int32_t>(bos), begins) << pre;
+    description.ids.clear();
+    EXPECT_EQ(gguf_tokenizer(description.file())->encode("a").size(), ids.size() - (begins ? 1 : 0)) << pre;
+  }
+}
+
 TEST(GgufTokenizer, SentencePieceModelsGiveTheIdsOfTheirDirectories) {
   const auto directory = test::kData / "pipeline" / "spm-llama";
   sentencepiece::SentencePieceProcessor model;
@@ -314,9 +355,9 @@ TEST(GgufTokenizer, WhatItDoesNotKnowIsNamed) {
     return "no error";
   };
   Description description = describe("gpt2", "gpt-2");
-  description.pre = "tekken";
+  description.pre = "falcon";
   EXPECT_THAT(message(description), testing::HasSubstr("tokenizer.ggml.pre"));
-  EXPECT_THAT(message(description), testing::HasSubstr("tekken"));
+  EXPECT_THAT(message(description), testing::HasSubstr("falcon"));
   description.model = "rwkv";
   EXPECT_THAT(message(description), testing::HasSubstr("tokenizer.ggml.model"));
   description.model = "gpt2";

@@ -52,6 +52,51 @@ std::string error_with(const std::string& style, const std::string& pointer, con
   return error_with(style, [&](Json& json) { json[Json::json_pointer(pointer)] = value; });
 }
 
+/// Early versions of the tokenizers library did not write what kind a model is.
+TEST(PipelineFiles, KindsOfModelsAreKnownByTheirKeys) {
+  for (const char* style : {"gpt2", "bert-uncased", "xlm-roberta"}) {
+    Json json = json_of(style);
+    json["model"].erase("type");
+    EXPECT_EQ(of_json(json)->encode("A text, cut."), load(style)->encode("A text, cut.")) << style;
+  }
+  EXPECT_TRUE(test::contains(error_with("bert-uncased",
+                                        [](Json& json) {
+                                          json["model"].erase("type");
+                                          json["model"].erase("continuing_subword_prefix");
+                                        }),
+                             "\"model.type\": expected a string, found nothing"));
+}
+
+TEST(PipelineFiles, NllbPutsTheLanguageWhereItsClassDoes) {
+  Json json = json_of("xlm-roberta");
+  const auto count = static_cast<std::int32_t>(json["model"]["vocab"].size());
+  Json tokens = json["added_tokens"];
+  const auto language = std::max(count, tokens.back()["id"].get<std::int32_t>() + 1);
+  tokens.push_back({{"id", language}, {"content", "deu_Latn"}, {"special", true}, {"normalized", false}});
+  json["added_tokens"] = tokens;
+  const auto ids_with = [&](const std::string& more) {
+    return of_json(json, R"({"tokenizer_class": "NllbTokenizerFast", "src_lang": "deu_Latn", "eos_token": "</s>")" +
+                             more + "}")
+        ->encode("a");
+  };
+  const std::int32_t eos = *load("xlm-roberta")->special().eos;
+  const auto ids = ids_with(R"(, "legacy_behaviour": false)");
+  EXPECT_EQ(ids, ids_with(""));
+  EXPECT_EQ(ids.front(), language);
+  EXPECT_EQ(ids.back(), eos);
+  const auto legacy = ids_with(R"(, "legacy_behaviour": true)");
+  EXPECT_EQ(legacy.back(), language);
+  EXPECT_EQ(legacy[legacy.size() - 2], eos);
+  EXPECT_EQ(legacy.size(), ids.size());
+  EXPECT_TRUE(test::contains(test::error_of([&] { of_json(json, R"({"tokenizer_class": "NllbTokenizer"})"); }),
+                             "\"src_lang\": expected a language of the vocabulary"));
+}
+
+TEST(PipelineFiles, KeysOfPegasusAndOfCallsChangeNothing) {
+  EXPECT_NO_THROW(
+      of_json(json_of("xlm-roberta"), R"({"mask_token_sent": "<mask_1>", "offset": 103, "return_tensors": "pt"})"));
+}
+
 TEST(PipelineFiles, T1_UnknownExpressionsAreShownAndNeverRun) {
   const auto error = [](const std::string& regex) {
     return error_with("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", regex);

@@ -100,6 +100,25 @@ TEST(SentencePieceTokenizer, T4_RunsOfUnknownLettersThatNormalisationComposesAre
   }
 }
 
+TEST(SentencePieceTokenizer, CleansUpWhereItIsTold) {
+  const Scratch directory;
+  test::write_bytes(directory.path() / "tokenizer.model",
+                    test::read_bytes(test::kData / "pipeline/spm-llama/tokenizer.model"));
+  const auto decoded = [&](const std::string& config) {
+    test::write_bytes(directory.path() / "tokenizer_config.json", config);
+    const auto tokenizer = load_tokenizer(directory.path());
+    const auto stream = tokenizer->stream();
+    const Ids ids = tokenizer->encode("we are here , are n't we ?");
+    std::string text;
+    for (const std::int32_t id : ids) text += stream->add(id);
+    EXPECT_EQ(text + stream->finish(), tokenizer->decode(ids));
+    return tokenizer->decode(ids);
+  };
+  EXPECT_EQ(decoded(R"({"tokenizer_class": "LlamaTokenizer"})"), "we are here , are n't we ?");
+  EXPECT_EQ(decoded(R"({"tokenizer_class": "LlamaTokenizer", "clean_up_tokenization_spaces": true})"),
+            "we are here, aren't we?");
+}
+
 TEST(SentencePieceTokenizer, AddsTokensBehindTheModel) {
   const Scratch directory;
   test::write_bytes(directory.path() / "tokenizer.model",

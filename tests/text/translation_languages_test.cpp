@@ -151,6 +151,15 @@ TEST_F(UsualClass, IsThatOfTheModelType) {
   EXPECT_TRUE(test::contains(error_with(R"({"model_type": "bert"})"), "\"tokenizer_class\""));
 }
 
+/// As the class of transformers does it, which no other class does.
+TEST_F(UsualClass, OfM2m100DropsSpacesAtTheEnd) {
+  const auto tokenizer = with(R"({"model_type": "m2m_100"})");
+  const auto space = find_piece(*tokenizer, {"\u2581"});
+  ASSERT_TRUE(space.has_value());
+  const std::vector<std::int32_t> ids{*space, *space};
+  EXPECT_EQ(tokenizer->decode(ids), "");
+}
+
 TEST_F(UsualClass, IsOverruledByTheNamedOne) {
   EXPECT_EQ(with(R"({"model_type": "m2m_100", "tokenizer_class": "NllbTokenizerFast"})")->encode("")[0],
             find_piece(*with(R"({"model_type": "m2m_100", "tokenizer_class": "NllbTokenizer"})"), {"eng_Latn"}));

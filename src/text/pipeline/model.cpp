@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace rapt {
 
@@ -17,9 +18,20 @@ bool BytePieces::append_ids(std::string_view text, std::vector<std::int32_t>& id
   return true;
 }
 
+namespace {
+
+/// The kind of a model; files of early versions of the tokenizers library, such as BERT's and T5's own, do not name it.
+std::string type_of(const JsonObject& object) {
+  if (object.has("type")) return object.text("type");
+  if (object.has("merges")) return "BPE";
+  if (object.has("continuing_subword_prefix")) return "WordPiece";
+  return object.value("vocab").is_array() ? "Unigram" : object.text("type");
+}
+
+}  // namespace
+
 std::unique_ptr<SubwordModel> read_model(const JsonObject& object) {
-  // Old files of byte-pair encodings do not name their kind.
-  const std::string type = object.has("type") || !object.has("merges") ? object.text("type") : "BPE";
+  const std::string type = type_of(object);
   if (type == "BPE") return read_bpe(object);
   if (type == "WordPiece") return read_word_piece(object);
   if (type == "Unigram") return read_unigram(object);

@@ -266,6 +266,22 @@ std::size_t match_deepseek_words(const Characters& text, std::size_t at) {
   return end > begin ? text.run_of(end, U"\r\n") : match_white_space(text, at, true);
 }
 
+/// DeepSeek-Coder: a run of one class, and one white space before it.
+Matcher run_after_space(unsigned classes) {
+  return [classes](const Characters& text, std::size_t at) {
+    const std::size_t begin = text.is(at, kWhiteSpace) ? at + 1 : at;
+    const std::size_t end = text.run(begin, classes);
+    return end > begin ? end : at;
+  };
+}
+
+/// From the Samaritan block to Han characters, and Hangul.
+std::size_t match_deepseek_coder_cjk(const Characters& text, std::size_t at) {
+  const auto inside = [](char32_t c) { return (c >= 0x800 && c <= 0x9FA5) || (c >= 0xAC00 && c <= 0xD7FF); };
+  while (at < text.size() && inside(text[at])) ++at;
+  return at;
+}
+
 /// Three ASCII digits (Falcon).
 std::size_t match_three_digits(const Characters& text, std::size_t at) {
   for (std::size_t i = at; i < at + 3; ++i) {
@@ -313,6 +329,10 @@ const std::vector<KnownRegex>& known() {
       {R"([一-龥぀-ゟ゠-ヿ]+)", match_deepseek_cjk},
       {R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
        match_deepseek_words},
+      // DeepSeek-Coder.
+      {R"(\s?\p{L}+)", run_after_space(kLetter)},
+      {R"(\s?\p{P}+)", run_after_space(kPunctuation)},
+      {R"([一-龥ࠀ-一가-퟿]+)", match_deepseek_coder_cjk},
       // CLIP, Falcon, BLOOM.
       {R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)", match_clip},
       {R"([0-9][0-9][0-9])", match_three_digits},

@@ -42,6 +42,10 @@ bool compare(std::string_view sign, const Value& left, const Value& right);
 /// One of + - ~ * / // % **.
 Value operate(std::string_view sign, const Value& left, const Value& right, Budget& budget);
 
+/// Python's str.format(), without specifications behind a colon; and its operator % for texts, with %s, %d and %%.
+std::string format_fields(std::string_view text, const Arguments& arguments, Budget& budget);
+std::string format_signs(std::string_view text, const Value& values, Budget& budget);
+
 /// The code points from `start` to `stop` in steps, or such items of a list, as Python slices them.
 Value slice(const Value& object, const Value& start, const Value& stop, const Value& step, Budget& budget);
 

@@ -30,17 +30,23 @@ bool less(const Value& left, const Value& right) {
   return compare("<", left, right);
 }
 
+/// What items are compared by; either pointer may be null.
+struct Key {
+  const Value* case_sensitive;
+  const Value* attribute;
+
+  Value operator()(const Value& item) const {
+    const Value value = attribute == nullptr || attribute->is<None>() ? item : get_path(item, *attribute);
+    const bool folds = value.is_string() && (case_sensitive == nullptr || !case_sensitive->truth());
+    return folds ? Value(to_lower(value.text())) : value;
+  }
+};
+
 void sort_values(List& list, const Arguments& arguments, Budget& budget) {
   arguments.allow(3, {"reverse", "case_sensitive", "attribute"});
   const Value* reverse = arguments.find(0, "reverse");
-  const Value* case_sensitive = arguments.find(1, "case_sensitive");
-  const Value* attribute = arguments.find(2, "attribute");
+  const Key key{arguments.find(1, "case_sensitive"), arguments.find(2, "attribute")};
   for (const Value& item : list) budget.take_steps(16 * item.weight());
-  const auto key = [&](const Value& item) -> Value {
-    const Value value = attribute == nullptr ? item : get_path(item, *attribute);
-    const bool folds = value.is_string() && (case_sensitive == nullptr || !case_sensitive->truth());
-    return folds ? Value(to_lower(value.text())) : value;
-  };
   std::vector<std::pair<Value, Value>> keyed;
   for (const Value& item : list) keyed.emplace_back(key(item), item);
   const bool backwards = reverse != nullptr && reverse->truth();
@@ -129,22 +135,34 @@ std::string indent_text(const std::string& text, const Arguments& arguments, Bud
   return result;
 }
 
-std::string escape_html(const std::string& text) {
+/// Digits with underscores between them, as Python reads numbers; empty for other texts.
+std::string without_underscores(std::string_view text) {
   std::string result;
-  for (const char c : text) {
-    constexpr std::string_view signs = "&<>\"'";
-    constexpr std::string_view names[] = {"&amp;", "&lt;", "&gt;", "&#34;", "&#39;"};
-    const std::size_t found = signs.find(c);
-    if (found == signs.npos) {
-      result += c;
-    } else {
-      result += names[found];
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto is_digit = [&](std::size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '9'; };
+    if (text[i] != '_') {
+      result += text[i];
+    } else if (i == 0 || !is_digit(i - 1) || !is_digit(i + 1)) {
+      return {};
     }
   }
   return result;
 }
 
-Value to_integer(const Value& value, const Value* otherwise) {
+/// Python's float() of a text, which knows no hexadecimal digits.
+std::optional<double> read_float(std::string_view given) {
+  const std::string text = without_underscores(strip(given));
+  if (text.empty() || text.find_first_of("xXpP(") != text.npos) return std::nullopt;
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  return *end == '\0' ? std::optional(number) : std::nullopt;
+}
+
+Value to_integer(const Value& value, const Arguments& arguments) {
+  arguments.allow(2, {"default", "base"});
+  const Value* otherwise = arguments.find(0, "default");
+  const Value* base = arguments.find(1, "base");
+  require(base == nullptr || *base == Value(std::int64_t{10}), "int: bases other than 10 are not supported");
   Value fallback = otherwise == nullptr ? Value(std::int64_t{0}) : *otherwise;
   if (value.is_integer()) return value.integer();
   if (value.is<double>()) {
@@ -152,19 +170,15 @@ Value to_integer(const Value& value, const Value* otherwise) {
     return std::abs(number) < 9e18 ? Value(static_cast<std::int64_t>(number)) : fallback;
   }
   if (!value.is_string()) return fallback;
-  const std::string text(strip(value.text()));
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const bool whole = !text.empty() && *end == '\0' && std::abs(number) < 9e15;
-  return whole ? Value(static_cast<std::int64_t>(number)) : fallback;
+  const std::optional<double> number = read_float(value.text());
+  return number && std::abs(*number) < 9e15 ? Value(static_cast<std::int64_t>(*number)) : fallback;
 }
 
 Value to_float(const Value& value, const Value* otherwise) {
   if (value.is_number()) return value.number();
-  const std::string text(value.is_string() ? strip(value.text()) : "");
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  if (!text.empty() && *end == '\0') return number;
+  if (value.is_string()) {
+    if (const auto number = read_float(value.text())) return *number;
+  }
   return otherwise == nullptr ? Value(0.0) : *otherwise;
 }
 
@@ -177,6 +191,7 @@ Value round_number(const Value& value, const Arguments& arguments) {
   require(digits >= 0 && digits <= 15, "round: the precision must be 0 to 15");
   const std::string how = method == nullptr ? "common" : text_of(*method, "the method");
   const double scale = std::pow(10.0, static_cast<double>(digits));
+  if (how == "common" && value.is_integer()) return value.integer();
   if (how == "ceil") return std::ceil(value.number() * scale) / scale;
   if (how == "floor") return std::floor(value.number() * scale) / scale;
   require(how == "common", "round: unknown method \"{}\"", printable(how));
@@ -188,35 +203,49 @@ Value sum_of(const List& items, const Arguments& arguments, Budget& budget) {
   const Value* attribute = arguments.find(0, "attribute");
   const Value* start = arguments.find(1, "start");
   Value sum = start == nullptr ? Value(std::int64_t{0}) : *start;
+  require(!sum.is_string(), "sum adds no strings; join does");
   for (const Value& item : items)
     sum = operate("+", sum, attribute == nullptr ? item : get_path(item, *attribute), budget);
   return sum;
 }
 
-Value extreme_of(std::string_view name, const List& items) {
+Value extreme_of(std::string_view name, const List& items, const Arguments& arguments) {
+  arguments.allow(2, {"case_sensitive", "attribute"});
   if (items.empty()) return Undefined{std::string(name)};
-  const auto found = name == "min" ? std::ranges::min_element(items, less) : std::ranges::max_element(items, less);
+  const Key key{arguments.find(0, "case_sensitive"), arguments.find(1, "attribute")};
+  // Of equal ones the first, in Python.
+  const auto found =
+      name == "min" ? std::ranges::min_element(items, less, key) : std::ranges::max_element(items, less, key);
   return *found;
 }
 
-List unique_values(const List& items, Budget& budget) {
-  List result;
+List unique_values(const List& items, const Arguments& arguments, Budget& budget) {
+  arguments.allow(2, {"case_sensitive", "attribute"});
+  const Key key{arguments.find(0, "case_sensitive"), arguments.find(1, "attribute")};
+  List result, keys;
   for (const Value& item : items) {
     budget.take_steps(result.size() * item.weight());
-    const auto same = [&](const Value& other) {
-      return other == item ||
-             (item.is_string() && other.is_string() && to_lower(other.text()) == to_lower(item.text()));
-    };
-    if (std::ranges::none_of(result, same)) result.push_back(item);
+    const Value its = key(item);
+    if (std::ranges::find(keys, its) != keys.end()) continue;
+    keys.push_back(its);
+    result.push_back(item);
   }
   return result;
 }
 
 List sorted_dict(const Value& value, const Arguments& arguments, Budget& budget) {
-  arguments.allow(0, {});
+  arguments.allow(3, {"case_sensitive", "by", "reverse"});
   require(value.is_dict(), "dictsort needs a dict, not {}", value.kind());
+  const Value* case_sensitive = arguments.find(0, "case_sensitive");
+  const Value* by = arguments.find(1, "by");
+  const Value* reverse = arguments.find(2, "reverse");
+  const std::string which = by == nullptr ? "key" : text_of(*by, "what is sorted by");
+  require(which == "key" || which == "value", "dictsort sorts by \"key\" or \"value\", not \"{}\"", printable(which));
+  Arguments how{.positional = {}, .named = {{"attribute", Value(std::int64_t{which == "key" ? 0 : 1})}}};
+  if (case_sensitive != nullptr) how.named.emplace_back("case_sensitive", *case_sensitive);
+  if (reverse != nullptr) how.named.emplace_back("reverse", *reverse);
   List items = dict_list(value.dict(), "items");
-  sort_values(items, {.positional = {}, .named = {{"attribute", Value(std::int64_t{0})}}}, budget);
+  sort_values(items, how, budget);
   return items;
 }
 
@@ -225,12 +254,18 @@ std::string json_of(const Value& value, const Arguments& arguments) {
   const Value* indent = arguments.find(1, "indent");
   const Value* ascii = arguments.find(0, "ensure_ascii");
   const Value* sorted = arguments.find(3, "sort_keys");
-  require(arguments.find(2, "separators") == nullptr, "tojson: separators are not supported");
+  const Value* separators = arguments.find(2, "separators");
   JsonStyle style{.ascii = ascii != nullptr && ascii->truth(), .sort_keys = sorted != nullptr && sorted->truth()};
   if (indent != nullptr && !indent->is<None>()) {
     const std::int64_t spaces = integer_of(*indent, "the indentation");
     require(spaces >= 0 && spaces <= 100, "tojson: the indentation must be 0 to 100");
     style.indent = static_cast<int>(spaces);
+    style.between = ",";
+  }
+  if (separators != nullptr && !separators->is<None>()) {
+    require(separators->is_list() && separators->list().size() == 2, "tojson: separators are two strings");
+    style.between = text_of(separators->list()[0], "a separator");
+    style.after_key = text_of(separators->list()[1], "a separator");
   }
   return to_json(value, style);
 }
@@ -250,8 +285,12 @@ std::optional<std::string> filter_text(std::string_view name, const Value& value
   if (name == "capitalize") return capitalize_first(text());
   if (name == "string") return text();
   if (name == "safe") return text();
-  if (name == "escape" || name == "e") return escape_html(text());
-  if (name == "indent") return indent_text(text(), arguments, budget);
+  if (name == "escape" || name == "e") return escape_html(value);
+  if (name == "format") {
+    arguments.allow(arguments.positional.size(), {});
+    return format_signs(to_text(value), Value::tuple(arguments.positional), budget);
+  }
+  if (name == "indent") return indent_text(text_of(value, "what is indented"), arguments, budget);
   if (name == "tojson") return json_of(value, arguments);
   if (name == "join") return join_values(items_of(value, budget), arguments, budget);
   if (name == "replace") {
@@ -274,24 +313,32 @@ std::optional<Value> filter_list(std::string_view name, const Value& value, cons
                                                "select", "reject", "selectattr", "rejectattr", "sum",  "min",    "max"};
   if (std::ranges::find(names, name) == std::end(names)) return std::nullopt;
   const bool nothing = !value.truth() && (name == "map" || name.starts_with("select") || name.starts_with("reject"));
+  if (name == "last" && value.is_iterator()) fail("an iterator has no last item; make a list of it first");
+  if (name == "first" && value.is_iterator() && value.as<Items>().left->size() > 1) {
+    List& left = *value.as<Items>().left;
+    const Value first = left.front();
+    left.erase(left.begin());
+    return first;
+  }
   List items = nothing ? List{} : items_of(value, budget);
   if (name == "first") return items.empty() ? Value(Undefined{"first"}) : items.front();
   if (name == "last") return items.empty() ? Value(Undefined{"last"}) : items.back();
   if (name == "list") return items;
   if (name == "sum") return sum_of(items, arguments, budget);
-  if (name == "min" || name == "max") return extreme_of(name, items);
-  if (name == "unique") return unique_values(items, budget);
-  if (name == "map") return map_values(items, arguments, budget);
+  if (name == "min" || name == "max") return extreme_of(name, items, arguments);
+  if (name == "unique") return Value::iterator(unique_values(items, arguments, budget));
+  if (name == "map") return Value::iterator(map_values(items, arguments, budget));
   if (name == "sort") {
     sort_values(items, arguments, budget);
     return items;
   }
   if (name == "reverse") {
     std::ranges::reverse(items);
-    if (!value.is_string()) return items;
+    if (value.is_iterator()) return items;
+    if (!value.is_string()) return Value::iterator(std::move(items));
     return Value(join_values(items, {}, budget));
   }
-  return choose(name, items, arguments);
+  return Value::iterator(choose(name, items, arguments));
 }
 
 }  // namespace
@@ -307,15 +354,22 @@ Value apply_filter(std::string_view name, const Value& value, const Arguments& a
     return otherwise == nullptr ? Value("") : *otherwise;
   }
   if (name == "length" || name == "count") return static_cast<std::int64_t>(length_of(value));
-  if (auto text = filter_text(name, value, arguments, budget)) return made(*std::move(text), budget);
+  if (auto text = filter_text(name, value, arguments, budget)) {
+    static constexpr std::string_view keeping[] = {"trim", "upper", "lower", "capitalize", "string", "indent"};
+    const bool safe = name == "safe" || name == "escape" || name == "e" ||
+                      (value.is_safe() && std::ranges::find(keeping, name) != std::end(keeping));
+    budget.take_bytes(text->size());
+    return safe ? Value::safe(*std::move(text)) : Value(*std::move(text));
+  }
   if (auto result = filter_list(name, value, arguments, budget)) return *result;
   if (name == "items") {
-    if (value.is<Undefined>()) return List{};
+    if (value.is<Undefined>()) return Value::iterator({});
     require(value.is_dict(), "items needs a dict, not {}", value.kind());
-    return made(dict_list(value.dict(), "items"), budget);
+    budget.take_steps(value.dict().size());
+    return Value::iterator(dict_list(value.dict(), "items"));
   }
   if (name == "dictsort") return sorted_dict(value, arguments, budget);
-  if (name == "int") return to_integer(value, arguments.find(0, "default"));
+  if (name == "int") return to_integer(value, arguments);
   if (name == "float") return to_float(value, arguments.find(0, "default"));
   if (name == "round") return round_number(value, arguments);
   if (name == "abs") {

@@ -164,9 +164,8 @@ class Interpreter final : public Budget {
       take_steps(1);
       Scope inner{.variables = {}, .parent = &scope};
       bind(statement.targets, (*shared)[i], inner);
-      inner.variables.insert_or_assign("loop", Loop{shared, i, ++loops_});
+      inner.variables.insert_or_assign("loop", Loop{shared, i});
       const Flow flow = run_block(statement.body, inner, text);
-      --loops_;
       if (flow == Flow::broken) break;
     }
   }
@@ -220,14 +219,16 @@ class Interpreter final : public Budget {
         const Value left = part(0);
         const Value right = part(1);
         take_steps(left.weight() + right.weight());
-        return compare(expression.name, left, right);
+        return compare(expression.name, left, right) && compare_on(expression, right, scope);
       }
       case Kind::operation: {
         const Value left = part(0);
         return operate(expression.name, left, part(1), *this);
       }
-      case Kind::minus:
-        return operate("-", std::int64_t{0}, part(0), *this);
+      case Kind::minus: {
+        const Value value = part(0);
+        return value.is<double>() ? Value(-value.as<double>()) : operate("-", std::int64_t{0}, value, *this);
+      }
       case Kind::plus:
         return operate("+", std::int64_t{0}, part(0), *this);
       case Kind::conditional:
@@ -235,6 +236,17 @@ class Interpreter final : public Budget {
         return expression.parts[2] == nullptr ? Value(Undefined{"the value of a condition without else"}) : part(2);
     }
     return {};
+  }
+
+  /// The comparisons of a chain behind the first, up to one that does not hold.
+  bool compare_on(const Expression& chain, Value left, const Scope& scope) {
+    for (const auto& [sign, operand] : chain.named) {
+      Value right = evaluate(*operand, scope);
+      take_steps(left.weight() + right.weight());
+      if (!compare(sign, left, right)) return false;
+      left = std::move(right);
+    }
+    return true;
   }
 
   bool test(const Expression& expression, const Scope& scope) {
@@ -282,6 +294,7 @@ class Interpreter final : public Budget {
   Value attribute_of(const Value& object, const std::string& name) {
     if (object.is<Loop>()) return loop_attribute(object.as<Loop>(), name);
     if (object.is_dict()) take_steps(object.dict().size() / 8);
+    if (object.is<Function>()) fail("attributes of functions, such as \"{}\", are not supported", printable(name));
     if (name.starts_with("__"))
       fail("attributes with two underscores, such as \"{}\", are not accessible", printable(name));
     return get_item(object, Value(name));
@@ -297,8 +310,8 @@ class Interpreter final : public Budget {
     if (name == "first") return loop.index == 0;
     if (name == "last") return loop.index + 1 == size;
     if (name == "length") return number(size);
-    if (name == "depth") return number(loop.depth);
-    if (name == "depth0") return number(loop.depth - 1);
+    if (name == "depth") return number(1);  // of recursion, which is not supported
+    if (name == "depth0") return number(0);
     if (name == "previtem") return loop.index == 0 ? Value(Undefined{"loop.previtem"}) : (*loop.items)[loop.index - 1];
     if (name == "nextitem")
       return loop.index + 1 == size ? Value(Undefined{"loop.nextitem"}) : (*loop.items)[loop.index + 1];
@@ -401,10 +414,24 @@ class Interpreter final : public Budget {
     return list;
   }
 
+  /// The time that Python's now() tells is of no time zone.
+  static std::string without_zone(std::string_view format) {
+    std::string result;
+    for (std::size_t i = 0; i < format.size(); ++i) {
+      const bool sign = format[i] == '%' && i + 1 < format.size();
+      if (!sign) {
+        result += format[i];
+      } else if (const char conversion = format[++i]; conversion != 'Z' && conversion != 'z') {
+        result += {'%', conversion};
+      }
+    }
+    return result;
+  }
+
   Value format_time(const Arguments& arguments) {
     const bool sound = arguments.positional.size() == 1 && arguments.positional[0].is_string();
     require(sound, "strftime_now() takes a format");
-    const std::string format = arguments.positional[0].text() + " ";  // so that no result is empty
+    const std::string format = without_zone(arguments.positional[0].text()) + " ";  // so that no result is empty
     require(format.size() <= 1000, "strftime_now(): the format is too long");
     std::array<char, 8192> buffer;
     const std::size_t written = std::strftime(buffer.data(), buffer.size(), format.c_str(), &now_);
@@ -422,7 +449,6 @@ class Interpreter final : public Budget {
   Scope top_;
   std::size_t steps_ = 0;
   std::size_t bytes_ = 0;
-  std::size_t loops_ = 0;
   int depth_ = 0;
   int line_ = 0;
 };

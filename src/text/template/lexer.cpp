@@ -213,6 +213,9 @@ class Lexer {
     const char c = sign_at(++position_);
     constexpr std::string_view letters = "ntr\\'\"abfv0", meanings("\n\t\r\\'\"\a\b\f\v\0", 11);
     const std::size_t found = c == '\0' ? letters.npos : letters.find(c);
+    const char next = sign_at(position_ + 1);
+    require(c != 'N' && !(c >= '1' && c <= '7') && !(c == '0' && is_digit(next)),
+            "line {}: escapes of characters by their octal number or name are not supported", line_);
     if (found != letters.npos) {
       text += meanings[found];
     } else if (c == '\n') {

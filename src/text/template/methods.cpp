@@ -45,16 +45,52 @@ List split_from_right(std::string_view text, const Value* separator, std::int64_
   return parts;
 }
 
-List split_lines(std::string_view text) {
+/// Python's splitlines(), which knows more ends of lines than most do.
+List split_lines(std::string_view text, bool keeps_ends) {
   List lines;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.emplace_back(std::string(line));
-    text.remove_prefix(std::min(end + 1, text.size()));
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const Utf8Step step = utf8_step(text, at);
+    const std::size_t end = at;
+    at += step.length;
+    constexpr std::u32string_view ends = U"\n\r\v\f\x1C\x1D\x1E\u0085\u2028\u2029";
+    if (ends.find(step.code_point) == ends.npos) continue;
+    if (step.code_point == '\r' && at < text.size() && text[at] == '\n') ++at;
+    lines.emplace_back(std::string(text.substr(begin, (keeps_ends ? at : end) - begin)));
+    begin = at;
   }
+  if (begin < text.size()) lines.emplace_back(std::string(text.substr(begin)));
   return lines;
+}
+
+/// partition() and rpartition(): what is before a separator, the separator, and what is behind it.
+Value cut_in_three(std::string_view text, const std::string& by, bool from_right) {
+  require(!by.empty(), "what splits a string must not be empty");
+  const std::size_t found = from_right ? text.rfind(by) : text.find(by);
+  std::string_view parts[] = {text, "", ""};
+  if (found == text.npos && from_right) std::swap(parts[0], parts[2]);
+  if (found != text.npos) {
+    parts[0] = text.substr(0, found);
+    parts[1] = by;
+    parts[2] = text.substr(found + by.size());
+  }
+  List list;
+  for (const std::string_view part : parts) list.emplace_back(std::string(part));
+  return Value::tuple(std::move(list));
+}
+
+/// isalpha(), isupper() and the like: what holds for every character of a text that is not empty, or, of case, for
+/// every letter that has one.
+std::optional<bool> has_only(const std::string& text, std::string_view name) {
+  const std::u32string points = to_code_points(text);
+  const auto all = [&](auto holds) { return !points.empty() && std::ranges::all_of(points, holds); };
+  if (name == "isdigit") return all([](char32_t c) { return c >= '0' && c <= '9'; });
+  if (name == "isspace") return all([](char32_t c) { return is_whitespace(c); });
+  if (name == "isalpha") return all([](char32_t c) { return (classes_of(c) & kLetter) != 0; });
+  if (name == "isalnum") return all([](char32_t c) { return (classes_of(c) & (kLetter | kNumber)) != 0; });
+  if (name == "isupper") return to_upper(text) == text && to_lower(text) != text;
+  if (name == "islower") return to_lower(text) == text && to_upper(text) != text;
+  return std::nullopt;
 }
 
 /// startswith() and endswith(): one string, or any of several.
@@ -95,7 +131,10 @@ Value string_method(const std::string& text, std::string_view name, const Argume
     budget.take_bytes(text.size());
     return made(std::move(parts), budget);
   }
-  arguments.allow(3, {});
+  if (name == "format") return format_fields(text, arguments, budget);
+  const bool known_by_one = name == "startswith" || name == "endswith" || name == "find" || name == "rfind" ||
+                            name == "index" || name == "count";
+  arguments.allow(known_by_one ? 1 : 3, {"keepends"});
   if (name == "startswith") return has_affix(text, argument(0), true);
   if (name == "endswith") return has_affix(text, argument(0), false);
   if (name == "upper") return made(to_upper(text), budget);
@@ -105,9 +144,16 @@ Value string_method(const std::string& text, std::string_view name, const Argume
     return made(capitalize(text, is_no_letter), budget);
   }
   if (name == "capitalize") return made(capitalize_first(text), budget);
-  if (name == "splitlines") return made(split_lines(text), budget);
+  if (name == "splitlines") {
+    const Value* keeps = arguments.find(0, "keepends");
+    return made(split_lines(text, keeps != nullptr && keeps->truth()), budget);
+  }
+  if (name == "partition" || name == "rpartition")
+    return cut_in_three(text, text_of(argument(0), "what splits a string"), name == "rpartition");
   if (name == "join") {
-    return apply_filter("join", argument(0), {.positional = {Value(text)}, .named = {}}, budget);
+    const List items = items_of(argument(0), budget);
+    for (const Value& item : items) text_of(item, "what is joined");
+    return apply_filter("join", items, {.positional = {Value(text)}, .named = {}}, budget);
   }
   if (name == "replace") {
     const std::string& from = text_of(argument(0), "what is replaced");
@@ -124,8 +170,10 @@ Value string_method(const std::string& text, std::string_view name, const Argume
     if (!(prefix ? text.starts_with(affix) : text.ends_with(affix))) return text;
     return made(prefix ? text.substr(affix.size()) : text.substr(0, text.size() - affix.size()), budget);
   }
-  if (name == "find") {
-    const std::size_t found = text.find(text_of(argument(0), "what is looked for"));
+  if (name == "find" || name == "rfind" || name == "index") {
+    const std::string& part = text_of(argument(0), "what is looked for");
+    const std::size_t found = name == "rfind" ? text.rfind(part) : text.find(part);
+    require(found != text.npos || name != "index", "index(): the string does not hold what is looked for");
     if (found == text.npos) return std::int64_t{-1};
     return static_cast<std::int64_t>(length_of(text.substr(0, found)));
   }
@@ -134,16 +182,18 @@ Value string_method(const std::string& text, std::string_view name, const Argume
     require(!part.empty(), "what is counted must not be empty");
     return static_cast<std::int64_t>(split_text(text, &argument(0), -1).size()) - 1;
   }
-  if (name == "isdigit") {
-    const std::u32string points = to_code_points(text);
-    return !points.empty() && std::ranges::all_of(points, [](char32_t c) { return c >= '0' && c <= '9'; });
-  }
+  if (const auto holds = has_only(text, name)) return *holds;
   fail("strings have no method \"{}\" that rapt supports", printable(name));
 }
 
 Value dict_method(const Dict& dict, std::string_view name, const Arguments& arguments, Budget& budget) {
   budget.take_steps(dict.size() / 8);
-  if (name == "items" || name == "keys" || name == "values") return made(dict_list(dict, name), budget);
+  for (const char* view : {"dict_items", "dict_keys", "dict_values"}) {
+    if (name != std::string_view(view).substr(5)) continue;
+    budget.take_steps(dict.size());
+    return Items{std::make_shared<List>(dict_list(dict, name)), view};
+  }
+  if (name == "copy") return dict;
   if (name == "get") {
     arguments.allow(2, {});
     require(!arguments.positional.empty(), "get() needs a key");
@@ -153,10 +203,24 @@ Value dict_method(const Dict& dict, std::string_view name, const Arguments& argu
   fail("dicts have no method \"{}\" that rapt supports", printable(name));
 }
 
+/// Methods of texts that are marked as safe: what they make is safe, too, and what they are given would be escaped.
+Value safe_method(const Value& object, std::string_view name, const Arguments& arguments, Budget& budget) {
+  for (const std::string_view same : {"strip", "lstrip", "rstrip", "upper", "lower", "title", "capitalize"}) {
+    if (name == same) return Value::safe(string_method(object.text(), name, arguments, budget).text());
+  }
+  for (const std::string_view plain : {"startswith", "endswith", "find", "rfind", "index", "count"}) {
+    if (name == plain) return string_method(object.text(), name, arguments, budget);
+  }
+  if (const auto holds = has_only(object.text(), name)) return *holds;
+  fail("strings that the filters safe and escape make have no method \"{}\" that rapt supports", printable(name));
+}
+
 }  // namespace
 
 Value call_method(const Value& object, std::string_view name, const Arguments& arguments, Budget& budget) {
+  if (object.is_safe()) return safe_method(object, name, arguments, budget);
   if (object.is_string()) return string_method(object.text(), name, arguments, budget);
+  if (object.is_list() && name == "copy") return object;
   if (object.is_dict()) return dict_method(object.dict(), name, arguments, budget);
   if (object.is<Undefined>())
     fail("\"{}\" is undefined, so that it has no {}()", printable(object.as<Undefined>().name), printable(name));

@@ -37,6 +37,7 @@ std::size_t length_of(const Value& value) {
   if (value.is_list()) return value.list().size();
   if (value.is_dict()) return value.dict().size();
   if (value.is<Undefined>()) return 0;
+  if (value.is<Items>() && !value.is_iterator()) return value.as<Items>().left->size();
   const std::string& text = text_of(value, "what is asked for its length");
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char byte) { return (byte & 0xC0) != 0x80; }));
 }
@@ -57,6 +58,22 @@ std::string strip_text(std::string_view text, const Value* set, bool left, bool 
   while (left && begin < end && inside(points[begin])) ++begin;
   while (right && end > begin && inside(points[end - 1])) --end;
   return to_utf8(std::u32string_view(points).substr(begin, end - begin));
+}
+
+std::string escape_html(const Value& text) {
+  if (text.is_safe()) return text.text();
+  std::string result;
+  for (const char c : to_text(text)) {
+    constexpr std::string_view signs = "&<>\"'";
+    constexpr std::string_view names[] = {"&amp;", "&lt;", "&gt;", "&#34;", "&#39;"};
+    const std::size_t found = signs.find(c);
+    if (found == signs.npos) {
+      result += c;
+    } else {
+      result += names[found];
+    }
+  }
+  return result;
 }
 
 List dict_list(const Dict& dict, std::string_view name) {
@@ -86,6 +103,11 @@ void Arguments::allow(std::size_t count, std::initializer_list<std::string_view>
 
 List items_of(const Value& value, Budget& budget) {
   if (value.is<Undefined>()) return {};
+  if (value.is<Items>()) {
+    List& left = *value.as<Items>().left;
+    budget.take_steps(left.size());
+    return value.is_iterator() ? std::exchange(left, {}) : left;
+  }
   require(is_sized(value), "{} has no items", value.kind());
   budget.take_steps(length_of(value));
   if (value.is_list()) return value.list();
@@ -110,7 +132,8 @@ Value get_item(const Value& object, const Value& key) {
     if (index >= 0 && index < size) {
       if (object.is_list()) return object.list()[static_cast<std::size_t>(index)];
       const std::u32string points = to_code_points(object.text());
-      return to_utf8({&points[static_cast<std::size_t>(index)], 1});
+      std::string character = to_utf8({&points[static_cast<std::size_t>(index)], 1});
+      return object.is_safe() ? Value::safe(std::move(character)) : Value(std::move(character));
     }
   }
   return Undefined{key.is_string() ? key.text() : to_text(key)};

@@ -22,6 +22,9 @@ Value made(List list, Budget& budget);
 bool is_sized(const Value& value);
 /// Characters, items or keys.
 std::size_t length_of(const Value& value);
+/// The text with HTML's signs escaped, unless that was done.
+std::string escape_html(const Value& text);
+
 /// "keys", "values" or "items".
 List dict_list(const Dict& dict, std::string_view name);
 

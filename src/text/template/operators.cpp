@@ -18,8 +18,22 @@ bool compare(std::string_view sign, const Value& left, const Value& right) {
       return right.text().find(text_of(left, "what is looked for in a string")) != std::string::npos;
     if (right.is_dict()) return find(right.dict(), left) != nullptr;
     if (right.is<Undefined>()) return false;
+    if (right.is<Items>()) {
+      List& items = *right.as<Items>().left;
+      const auto found = std::ranges::find(items, left);
+      const bool there = found != items.end();
+      if (right.is_iterator()) items.erase(items.begin(), there ? found + 1 : found);
+      return there;
+    }
     require(right.is_list(), "{} has no items to look at", right.kind());
     return std::ranges::find(right.list(), left) != right.list().end();
+  }
+  if (left.is_list() && right.is_list() && left.is<Tuple>() == right.is<Tuple>()) {
+    const auto [one, other] = std::ranges::mismatch(left.list(), right.list());
+    const bool both = one != left.list().end() && other != right.list().end();
+    if (both) return compare(sign, *one, *other);
+    const auto rest = [](const Value& value, auto at) { return Value(std::int64_t{value.list().end() - at}); };
+    return compare(sign, rest(left, one), rest(right, other));
   }
   const bool numbers = left.is_number() && right.is_number();
   require(numbers || (left.is_string() && right.is_string()), "{} and {} have no order", left.kind(), right.kind());
@@ -90,7 +104,7 @@ Value repeat(const Value& value, std::int64_t times, Budget& budget) {
     budget.take_bytes(text.size() * count);
     std::string result;
     for (std::size_t i = 0; !text.empty() && i < count; ++i) result += text;
-    return result;
+    return value.is_safe() ? Value::safe(std::move(result)) : Value(std::move(result));
   }
   const List& list = value.list();
   require(list.empty() || count < (std::size_t{1} << 40) / list.size(), "a list is repeated too often");
@@ -110,6 +124,15 @@ Value operate(std::string_view sign, const Value& left, const Value& right, Budg
   }
   if (left.is_integer() && right.is_integer()) return operate_on_integers(sign, left.integer(), right.integer());
   if (left.is_number() && right.is_number()) return operate_on_floats(sign, left.number(), right.number());
+  if (sign == "%" && left.is_string()) {
+    require(!left.is_safe(), "\"%\" of a string that the filters safe and escape made is not supported");
+    return format_signs(left.text(), right, budget);
+  }
+  if (sign == "+" && left.is_string() && right.is_string() && (left.is_safe() || right.is_safe())) {
+    std::string text = escape_html(left) + escape_html(right);
+    budget.take_bytes(text.size());
+    return Value::safe(std::move(text));
+  }
   if (sign == "+" && left.is_string() && right.is_string()) return made(left.text() + right.text(), budget);
   if (sign == "+" && left.is_list() && right.is_list()) {
     budget.take_steps(left.list().size() + right.list().size());
@@ -139,8 +162,10 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
     result.push_back(items[static_cast<std::size_t>(at)]);
     if (__builtin_add_overflow(at, by, &at)) break;
   }
+  if (object.is<Tuple>()) return Value::tuple(std::move(result));
   if (object.is_list()) return result;
-  return apply_filter("join", result, {}, budget);
+  const Value text = apply_filter("join", result, {}, budget);
+  return object.is_safe() ? Value::safe(text.text()) : text;
 }
 
 }  // namespace rapt::jinja

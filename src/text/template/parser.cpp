@@ -218,6 +218,9 @@ class Parser {
   }
 
   Statement parse_macro() {
+    // Such a macro would see the variables around it.
+    if (loops_ > 0 || in_macro_) refuse("macros inside of loops and macros are not supported");
+    in_macro_ = true;
     Statement statement{.kind = Statement::Kind::macro, .name = expect_name()};
     expect_sign("(");
     while (!take_sign(")")) {
@@ -230,9 +233,8 @@ class Parser {
       }
     }
     end_of_block();
-    const int loops = std::exchange(loops_, 0);
     statement.body = parse_block({"endmacro"});
-    loops_ = loops;
+    in_macro_ = false;
     end_with("endmacro");
     return statement;
   }
@@ -316,7 +318,11 @@ class Parser {
     std::string sign = take_comparison();
     if (sign.empty()) return result;
     result = make(Kind::comparison, std::move(sign), std::move(result), parse_sum());
-    if (!take_comparison().empty()) refuse("chains of comparisons are not supported");
+    while (!(sign = take_comparison()).empty()) {
+      std::vector<ExpressionPtr> operand;
+      put(*result, operand, parse_sum());
+      result->named.emplace_back(std::move(sign), std::move(operand.front()));
+    }
     return result;
   }
 
@@ -522,6 +528,7 @@ class Parser {
   std::size_t position_ = 0;
   int level_ = 0;
   int loops_ = 0;
+  bool in_macro_ = false;
 };
 
 }  // namespace

@@ -29,7 +29,7 @@ struct Expression {
     negation,     // not parts[0]
     conjunction,  // parts[0] and parts[1]
     disjunction,  // parts[0] or parts[1]
-    comparison,   // parts[0] name parts[1]
+    comparison,   // parts[0] name parts[1], and in a chain named[0].first named[0].second and so on
     operation,    // parts[0] name parts[1]
     minus,        // -parts[0]
     plus,         // +parts[0]

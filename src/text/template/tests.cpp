@@ -17,7 +17,8 @@ bool apply_test(std::string_view name, const Value& value, const Arguments& argu
   if (name == "string") return value.is_string();
   if (name == "mapping") return value.is_dict();
   if (name == "sequence") return is_sized(value);
-  if (name == "iterable") return is_sized(value) || value.is<Undefined>();
+  if (name == "iterable") return is_sized(value) || value.is<Undefined>() || value.is<Items>();
+  if (name == "escaped") return value.is_safe();
   if (name == "number") return value.is_number();
   if (name == "integer") return value.is<std::int64_t>();
   if (name == "float") return value.is<double>();

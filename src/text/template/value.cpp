@@ -35,8 +35,11 @@ void append_quoted(const std::string& text, std::string& result) {
     } else if (c == '\\' || c == static_cast<char32_t>(quote)) {
       result += '\\';
       append_utf8(result, c);
-    } else if (c < 0x20 || c == 0x7F) {
-      result += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+    } else if (is_control(c) || (is_whitespace(c) && c != ' ')) {
+      const auto code = static_cast<unsigned>(c);
+      result += code < 0x100     ? fmt::format("\\x{:02x}", code)
+                : code < 0x10000 ? fmt::format("\\u{:04x}", code)
+                                 : fmt::format("\\U{:08x}", code);
     } else {
       append_utf8(result, c);
     }
@@ -69,6 +72,11 @@ void append_repr(const Value& value, std::string& result) {
       append_repr(item, result);
     }
     result += '}';
+  } else if (value.is<Items>() && !value.is_iterator()) {
+    result += value.as<Items>().view;
+    result += '(';
+    append_repr(*value.as<Items>().left, result);
+    result += ')';
   } else {
     result += value.is<Undefined>() ? "Undefined" : to_text(value);
   }
@@ -136,7 +144,7 @@ class JsonWriter {
         key.write(entry.first, 0);
         text += '"' + key.text + '"';
       }
-      text += ": ";
+      text += style_.after_key;
       write(entry.second, depth + 1);
     });
   }
@@ -146,7 +154,7 @@ class JsonWriter {
     text += open;
     bool first = true;
     for (const auto& item : items) {
-      if (!first) text += style_.indent < 0 ? ", " : ",";
+      if (!first) text += style_.between;
       first = false;
       new_line(depth + 1);
       write_item(item);
@@ -201,6 +209,17 @@ Value::Value(Dict dict) {
   data_ = std::make_shared<const Dict>(std::move(dict));
 }
 
+Value::Value(Items items) {
+  for (const Value& item : *items.left) hold(item);
+  data_ = std::move(items);
+}
+
+Value Value::safe(std::string text) {
+  Value value(std::move(text));
+  value.safe_ = true;
+  return value;
+}
+
 Value Value::of(const OrderedJson& json) {
   switch (json.type()) {
     case OrderedJson::value_t::null:
@@ -236,13 +255,14 @@ bool Value::truth() const {
   if (is_string()) return !text().empty();
   if (is_list()) return !list().empty();
   if (is_dict()) return !dict().empty();
+  if (is<Items>()) return is_iterator() || !as<Items>().left->empty();
   return !is<Undefined>() && !is<None>();
 }
 
 std::string_view Value::kind() const {
-  constexpr std::string_view names[] = {"an undefined value", "None",   "a bool",  "an integer", "a float",
-                                        "a string",           "a list", "a tuple", "a dict",     "a namespace",
-                                        "a function",         "a loop"};
+  constexpr std::string_view names[] = {"an undefined value", "None",   "a bool",     "an integer", "a float",
+                                        "a string",           "a list", "a tuple",    "a dict",     "a namespace",
+                                        "a function",         "a loop", "an iterator"};
   return names[data_.index()];
 }
 
@@ -257,6 +277,7 @@ bool operator==(const Value& one, const Value& other) {
              return found != nullptr && *found == entry.second;
            });
   }
+  if (one.is<Items>() && other.is<Items>()) return one.as<Items>().left == other.as<Items>().left;
   return (one.is<None>() && other.is<None>()) || (one.is<Undefined>() && other.is<Undefined>());
 }
 
@@ -272,7 +293,7 @@ std::string to_text(const Value& value) {
   if (value.is<std::int64_t>()) return std::to_string(value.as<std::int64_t>());
   if (value.is<double>()) return float_text(value.as<double>());
   if (value.is_string()) return value.text();
-  if (value.is_list() || value.is_dict()) {
+  if (value.is_list() || value.is_dict() || (value.is<Items>() && !value.is_iterator())) {
     std::string result;
     append_repr(value, result);
     return result;

@@ -32,6 +32,13 @@ using Dict = std::vector<std::pair<Value, Value>>;
 /// The one kind of value that templates can change, attribute by attribute.
 using Namespace = std::map<std::string, Value, std::less<>>;
 
+/// What Python gives out item by item and what is no list: of a dict a view of its keys, values or items, else an
+/// iterator, as map() and select() make them, which is empty once somebody has taken the items.
+struct Items {
+  std::shared_ptr<List> left;
+  const char* view = nullptr;  ///< "dict_keys", "dict_values" or "dict_items"; null for iterators
+};
+
 /// What can be called by its name: a built-in function, or a macro of the template.
 struct Function {
   std::string name;
@@ -42,15 +49,14 @@ struct Function {
 struct Loop {
   std::shared_ptr<const List> items;
   std::size_t index = 0;
-  std::size_t depth = 1;
 };
 
-/// Immutable but for namespaces; copies share what they hold.
+/// Immutable but for namespaces, and iterators, which are emptied; copies share what they hold.
 class Value {
  public:
   using Data = std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
                             std::shared_ptr<const List>, Tuple, std::shared_ptr<const Dict>, std::shared_ptr<Namespace>,
-                            Function, Loop>;
+                            Function, Loop, Items>;
 
   Value() = default;
   Value(None none) : data_(none) {}
@@ -65,11 +71,15 @@ class Value {
   Value(List list);
   Value(Tuple tuple);
   Value(Dict dict);
+  Value(Items items);
   Value(std::shared_ptr<Namespace> space) : data_(std::move(space)) {}
   Value(Function function) : data_(std::move(function)) {}
   Value(Loop loop) : data_(std::move(loop)) {}
 
   static Value of(const OrderedJson& json);
+  /// A text to which others are added with their HTML escaped: what the filters safe and escape make.
+  static Value safe(std::string text);
+  static Value iterator(List items) { return Items{std::make_shared<List>(std::move(items))}; }
   static Value tuple(List items) { return Tuple{std::make_shared<const List>(std::move(items))}; }
 
   template <typename T>
@@ -85,6 +95,8 @@ class Value {
   /// A list or a tuple.
   bool is_list() const { return is<std::shared_ptr<const List>>() || is<Tuple>(); }
   bool is_dict() const { return is<std::shared_ptr<const Dict>>(); }
+  bool is_safe() const { return safe_; }
+  bool is_iterator() const { return is<Items>() && as<Items>().view == nullptr; }
   bool is_number() const { return is<bool>() || is<std::int64_t>() || is<double>(); }
   const std::string& text() const { return *as<std::shared_ptr<const std::string>>(); }
   const List& list() const { return is<Tuple>() ? *as<Tuple>().items : *as<std::shared_ptr<const List>>(); }
@@ -109,6 +121,7 @@ class Value {
   Data data_;
   std::uint32_t weight_ = 1;
   std::uint32_t depth_ = 1;
+  bool safe_ = false;
 };
 
 bool operator==(const Value& one, const Value& other);
@@ -126,6 +139,8 @@ struct JsonStyle {
   int indent = -1;  ///< spaces for each level; -1: all on one line
   bool ascii = false;
   bool sort_keys = false;
+  std::string between = ", ";
+  std::string after_key = ": ";
 };
 
 /// Python's json.dumps(). Throws Error for values that JSON does not have.
