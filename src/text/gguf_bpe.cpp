@@ -9,6 +9,7 @@
 
 #include "text/gguf_description.h"
 #include "text/pipeline/model.h"
+#include "text/pipeline/pattern.h"
 #include "text/tokenizer_files.h"
 
 namespace rapt {
@@ -21,14 +22,6 @@ OrderedJson split(std::string_view expression) {
 OrderedJson byte_level(bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
-
-constexpr std::string_view llama3_words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view qwen2_words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-constexpr std::string_view tekken_words =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 /// What tokenizer.ggml.pre names: how texts are cut into words, and what the directories of these models say besides.
 struct GgufWordRule {
@@ -52,13 +45,13 @@ constexpr GgufWordRule word_rules[] = {
     {.name = "smollm", .digits_alone = true},
     {.name = "starcoder", .digits_alone = true},
     {.name = "refact", .digits_alone = true},
-    {.name = "llama-bpe", .words = {llama3_words}, .whole_words = true, .begins = true},
-    {.name = "llama3", .words = {llama3_words}, .whole_words = true, .begins = true},
-    {.name = "llama-v3", .words = {llama3_words}, .whole_words = true, .begins = true},
-    {.name = "falcon3", .words = {llama3_words}, .whole_words = true, .begins = true},
-    {.name = "tekken", .words = {tekken_words}, .whole_words = true, .begins = true},
-    {.name = "qwen2", .words = {qwen2_words}, .normalizes = true},
-    {.name = "deepseek-r1-qwen", .words = {qwen2_words}, .normalizes = true},
+    {.name = "llama-bpe", .words = {kLlama3Words}, .whole_words = true, .begins = true},
+    {.name = "llama3", .words = {kLlama3Words}, .whole_words = true, .begins = true},
+    {.name = "llama-v3", .words = {kLlama3Words}, .whole_words = true, .begins = true},
+    {.name = "falcon3", .words = {kLlama3Words}, .whole_words = true, .begins = true},
+    {.name = "tekken", .words = {kTekkenWords}, .whole_words = true, .begins = true},
+    {.name = "qwen2", .words = {kQwen2Words}, .normalizes = true},
+    {.name = "deepseek-r1-qwen", .words = {kQwen2Words}, .normalizes = true},
     {.name = "deepseek-coder",
      .words = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+"},
      .digits_alone = true}};

@@ -11,6 +11,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "formats/printable.h"
+#include "text/pipeline/pattern.h"
 #include "text/tokenizer_files.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -131,9 +132,6 @@ void describe_bert(const std::filesystem::path& directory, Description& descript
                    {"max_input_chars_per_word", 100},
                    {"vocab", vocabulary_object(pieces)}};
 }
-
-constexpr std::string_view kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 /// GPT-2's byte-level pieces; of RoBERTa and BART with tokens around a text, of Qwen with other words.
 void describe_gpt2(const std::filesystem::path& directory, Kind kind, Description& description) {

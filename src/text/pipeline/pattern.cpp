@@ -308,13 +308,11 @@ const std::vector<KnownRegex>& known() {
       {R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
        words({.contractions = Contractions::lower_case, .letters = Letters::after_space, .digits = 0, .lines = false})},
       // Llama 3, GPT-4 (cl100k), OLMo 2, Phi-4, GLM-4.
-      {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-       words({.contractions = Contractions::any_case, .digits = 3, .tail = U"\r\n"})},
+      {kLlama3Words, words({.contractions = Contractions::any_case, .digits = 3, .tail = U"\r\n"})},
       {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)",
        words({.contractions = Contractions::any_case, .digits = 3, .tail = U"\r\n"})},
       // Qwen2, Qwen2.5, Qwen3.
-      {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-       words({.contractions = Contractions::any_case, .digits = 1, .tail = U"\r\n"})},
+      {kQwen2Words, words({.contractions = Contractions::any_case, .digits = 1, .tail = U"\r\n"})},
       // Qwen3.5.
       {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
        words({.contractions = Contractions::any_case, .marks = true, .digits = 1, .tail = U"\r\n"})},
@@ -322,8 +320,7 @@ const std::vector<KnownRegex>& known() {
       {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
        words({.contractions = Contractions::suffix, .letters = Letters::by_case, .digits = 3, .tail = U"\r\n/"})},
       // Mistral's Tekken.
-      {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-       words({.letters = Letters::by_case, .digits = 1, .tail = U"\r\n/"})},
+      {kTekkenWords, words({.letters = Letters::by_case, .digits = 1, .tail = U"\r\n/"})},
       // DeepSeek-V3 and R1 cut three times.
       {R"(\p{N}{1,3})", run_of_classes(kNumber, 3)},
       {R"([一-龥぀-ゟ゠-ヿ]+)", match_deepseek_cjk},
