@@ -29,8 +29,9 @@ void require_model(const std::filesystem::path& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     if (entry.path().extension() == ".gguf") files.push_back(entry.path().string());
   }
-  require(files.empty(), "{}: holds no config.json, but {}; give that file", directory.string(),
-          *std::ranges::min_element(files));
+  if (!files.empty()) {
+    fail("{}: holds no config.json, but {}; give that file", directory.string(), *std::ranges::min_element(files));
+  }
   require(!std::filesystem::exists(directory / "snapshots"),
           "{}: is a cache of Hugging Face's hub; give the directory of one revision in {}", directory.string(),
           (directory / "snapshots").string());
