@@ -15,7 +15,8 @@ class Input {
  public:
   explicit Input(const std::string& path);
 
-  /// The next lines to work on together: one by one when a person types them. Empty at the end.
+  /// The next lines to work on together: many where they lie ready, those that have come where whoever writes them may
+  /// be waiting for an answer. Empty at the end.
   std::vector<std::string> next_lines();
   std::int64_t lines() const { return reader_.lines(); }
   /// About how many lines there are in all; 0 where nobody knows.
@@ -23,7 +24,6 @@ class Input {
 
  private:
   LineReader reader_;
-  bool interactive_;
 };
 
 /// All of a file or of standard input ("-"), plain or gzip, without the newline at its end. Throws Error unless it is

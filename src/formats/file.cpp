@@ -86,6 +86,23 @@ void require_replaceable_file(const std::filesystem::path& path) {
           kind_of(status.st_mode));
 }
 
+/// Where the system shows an open file as a name.
+std::string name_of_descriptor(int file) {
+  return fmt::format("/proc/self/fd/{}", file);
+}
+
+std::filesystem::path directory_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+/// A new file without a name that can be given one in the directory; -1 where there is no such thing.
+int open_without_name(const std::filesystem::path& directory, FileOperations& operations) {
+  const int file = operations.open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (file < 0 || access(name_of_descriptor(file).c_str(), F_OK) == 0) return file;
+  operations.close(file);
+  return -1;
+}
+
 /// Opens, syncs and closes; errno of what failed, or 0.
 int sync_error(const std::filesystem::path& path, int flags, FileOperations& operations) {
   const int file = operations.open(path.c_str(), flags, 0);
@@ -185,6 +202,10 @@ int FileOperations::rename(const char* from, const char* to) {
   return ::rename(from, to);
 }
 
+int FileOperations::link(int file, const char* to) {
+  return ::linkat(AT_FDCWD, name_of_descriptor(file).c_str(), AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+}
+
 int FileOperations::exchange(const char* one, const char* other) {
   return ::renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE);
 }
@@ -194,10 +215,11 @@ FileOperations& FileOperations::system() {
   return operations;
 }
 
-OutputFile::OutputFile(const std::filesystem::path& path, FileOperations& operations, std::filesystem::path named)
-    : named_(named.empty() ? path : std::move(named)),
-      operations_(operations),
-      file_(operations.open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
+OutputFile::OutputFile(const std::filesystem::path& path, FileOperations& operations, const OutputFileOptions& options)
+    : path_(path), named_(options.named.empty() ? path : options.named), operations_(operations) {
+  if (options.appears_when_closed) file_ = open_without_name(directory_of(path), operations);
+  has_name_ = file_ < 0;
+  if (has_name_) file_ = operations.open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   require(file_ >= 0, "{}: cannot be created: {}; choose another place", shown(named_), system_message(errno));
 }
 
@@ -218,6 +240,10 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 
 void OutputFile::close() {
   require(operations_.fsync(file_) == 0, "{}: cannot be brought to the disk: {}", shown(named_), system_message(errno));
+  if (!std::exchange(has_name_, true)) {
+    require(operations_.link(file_, path_.c_str()) == 0, "{}: cannot be put in place: {}", shown(named_),
+            system_message(errno));
+  }
   // Linux closes the descriptor even when it reports EINTR.
   const int closed = operations_.close(std::exchange(file_, -1));
   require(closed == 0 || errno == EINTR, "{}: cannot be closed: {}", shown(named_), system_message(errno));
@@ -239,7 +265,7 @@ void sync_directory(const std::filesystem::path& directory, FileOperations& oper
 void write_file_durably(const std::filesystem::path& path, const FileContents& contents, FileOperations& operations) {
   require_replaceable_file(path);
   TemporaryName temporary(path);
-  OutputFile file(temporary.path(), operations, path);
+  OutputFile file(temporary.path(), operations, {.named = path, .appears_when_closed = true});
   contents(file);
   file.close();
   require(operations.rename(temporary.path().c_str(), path.c_str()) == 0, "{}: cannot be replaced: {}", shown(path),
@@ -256,7 +282,7 @@ void write_file_durably(const std::filesystem::path& path, std::string_view text
 void require_writable(const std::filesystem::path& path) {
   require_replaceable_file(path);
   const TemporaryName temporary(path);
-  const OutputFile file(temporary.path(), FileOperations::system(), path);
+  const OutputFile file(temporary.path(), FileOperations::system(), {.named = path, .appears_when_closed = true});
 }
 
 void release_pages(std::span<const std::byte> mapped) {

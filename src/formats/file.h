@@ -72,6 +72,8 @@ class FileOperations {
   virtual int close(int file);
   virtual int mkdir(const char* path, mode_t mode);
   virtual int rename(const char* from, const char* to);
+  /// Gives a name to an open file that has none.
+  virtual int link(int file, const char* to);
   /// Swaps two names at once; fails with EINVAL, ENOSYS or ENOTSUP where the file system cannot.
   virtual int exchange(const char* one, const char* other);
 
@@ -79,12 +81,19 @@ class FileOperations {
   static FileOperations& system();
 };
 
+struct OutputFileOptions {
+  std::filesystem::path named = {};  ///< what errors call the file, where that is not its path
+  /// The file has no name before close(), so that nothing is left of it when the process ends in whatever way. Where
+  /// the file system has only files with names, it has its name at once.
+  bool appears_when_closed = false;
+};
+
 /// A new file being written. Every failure throws Error with the path and the reason.
 class OutputFile {
  public:
-  /// Creates `path`, which must not exist. named: what errors call it, where that is not `path`.
+  /// Creates `path`, which must not exist.
   explicit OutputFile(const std::filesystem::path& path, FileOperations& operations = FileOperations::system(),
-                      std::filesystem::path named = {});
+                      const OutputFileOptions& options = {});
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
   /// Closes; nothing is promised about the contents unless close() was called.
@@ -98,19 +107,22 @@ class OutputFile {
   const Digest& digest() const { return digest_; }
 
  private:
+  std::filesystem::path path_;
   std::filesystem::path named_;
   FileOperations& operations_;
-  int file_;
+  int file_ = -1;
+  bool has_name_ = true;
   Digest digest_;
 };
 
 /// Writes the contents of a file.
 using FileContents = std::function<void(OutputFile&)>;
 
-/// Replaces or creates `path`, whole or not at all: a temporary file beside it, every write and close checked, fsync,
-/// rename, fsync of the directory. When it throws, `path` is as it was (a failing last fsync excepted: then the new
-/// contents are in place, but may not survive a power failure) and the temporary file is gone. A file that is mapped
-/// somewhere keeps its contents there. Refuses to replace what is not a regular file.
+/// Replaces or creates `path`, whole or not at all: a temporary file beside it, which gets a name only to be renamed
+/// (see OutputFileOptions), every write and close checked, fsync, rename, fsync of the directory. When it throws,
+/// `path` is as it was (a failing last fsync excepted: then the new contents are in place, but may not survive a power
+/// failure) and the temporary file is gone. A file that is mapped somewhere keeps its contents there. Refuses to
+/// replace what is not a regular file.
 void write_file_durably(const std::filesystem::path& path, const FileContents& contents,
                         FileOperations& operations = FileOperations::system());
 void write_file_durably(const std::filesystem::path& path, std::string_view text,

@@ -4,12 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
-struct gzFile_s;
+#include "formats/byte_source.h"
 
 namespace rapt {
 
@@ -26,6 +25,8 @@ class LineReader {
 
   /// The next line without its end, into `line`; false at the end of the file.
   bool next(std::string& line);
+  /// Whether next() need not wait for whoever writes to a stream: the whole line, or the end, came before the deadline.
+  bool ready(const Deadline& deadline) { return gather(deadline); }
   /// How many lines next() gave, that is, the number of the last one.
   std::int64_t lines() const { return lines_; }
   /// About how many there are in all, by the part of the file that they took; nothing where that is not known, as of a
@@ -35,21 +36,19 @@ class LineReader {
   std::string where() const;
 
  private:
-  struct Close {
-    void operator()(gzFile_s* file) const;
-  };
-
-  bool fill();
+  bool gather(const Deadline& deadline);
+  bool fill(const Deadline& deadline);
 
   std::string name_;
   LineReaderOptions options_;
-  std::unique_ptr<gzFile_s, Close> file_;
-  std::vector<char> buffer_;
-  std::size_t begin_ = 0;  ///< of what is in the buffer and not yet given out
-  std::size_t end_ = 0;
-  std::int64_t lines_ = 0;
   std::int64_t file_bytes_ = 0;  ///< 0: not known
+  std::optional<ByteSource> source_;
+  std::string_view rest_;  ///< of what the source gave
+  std::int64_t read_ = 0;  ///< bytes that it gave so far
+  std::string line_;       ///< the next line, as far as it has come
+  bool whole_ = false;     ///< whether that is to its end
   bool at_end_ = false;
+  std::int64_t lines_ = 0;
 };
 
 }  // namespace rapt

@@ -1,4 +1,4 @@
-// `rapt chat` on a terminal.
+// Commands on a terminal.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
@@ -156,6 +156,31 @@ TEST_F(ChatOnATerminal, KeysDuringAnAnswerWaitForTheNextMessage) {
   EXPECT_GT(terminal.shown().find("XYZ"), terminal.shown().find("stopped after")) << "it stands in the answer";
   terminal.type("\x15/quit\r");
   EXPECT_EQ(terminal.ends(), 0);
+}
+
+const std::string translate = std::string(RAPT_COMMAND) + " translate " +
+                              (std::filesystem::path(RAPT_TEST_DATA) / "gguf" / "t5-tiny.gguf").string();
+
+TEST(TranslateOnATerminal, AnswersEachLine) {
+  Terminal terminal(translate);
+  for (const char* line : {"a b", "b a"}) {
+    terminal.type(line + std::string("\r"));
+    ASSERT_TRUE(terminal.shows(line)) << "the terminal's echo";
+    ASSERT_TRUE(terminal.shows("\n"));
+    EXPECT_TRUE(terminal.shows("\n")) << "the answer";
+  }
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.ends(), 0);
+}
+
+/// A line of many parts tells how far it has got.
+TEST(TranslateOnATerminal, ShowsProgressWithinALine) {
+  const Scratch scratch;
+  put(scratch / "line", std::string(1 << 20, 'a'));
+  Terminal terminal(translate + " --threads 1 --input " + (scratch / "line").string());
+  ASSERT_TRUE(terminal.shows("line 1 is longer than the model reads at once"));
+  EXPECT_TRUE(terminal.shows(" of 1 lines"));
+  EXPECT_TRUE(terminal.shows(" left"));
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ class FailingOperations : public FileOperations {
   }
   int mkdir(const char* path, mode_t mode) override { return fails() ? -1 : FileOperations::mkdir(path, mode); }
   int rename(const char* from, const char* to) override { return fails() ? -1 : FileOperations::rename(from, to); }
+  int link(int file, const char* to) override { return fails() ? -1 : FileOperations::link(file, to); }
   int exchange(const char* one, const char* other) override {
     return fails() ? -1 : FileOperations::exchange(one, other);
   }
@@ -91,6 +92,18 @@ class WithoutExchange : public Base {
   int exchange(const char*, const char*) override {
     if (this->fails()) return -1;
     errno = EINVAL;
+    return -1;
+  }
+};
+
+/// A file system that has only files with names, with the faults of `Base`.
+template <typename Base>
+class WithoutUnnamedFiles : public Base {
+ public:
+  using Base::Base;
+  int open(const char* path, int flags, mode_t mode) override {
+    if ((flags & O_TMPFILE) != O_TMPFILE) return Base::open(path, flags, mode);
+    errno = EOPNOTSUPP;
     return -1;
   }
 };

@@ -133,26 +133,100 @@ TEST(WriteFileDurably, RefusesToReplaceWhatIsNotAFile) {
   EXPECT_TRUE(refuses([&] { write_file_durably(scratch / "missing/file", "x"); }, "No such file"));
 }
 
-TEST(WriteFileDurably, K3_AnyCallThatFailsKeepsTheOldFile) {
+/// Fails each call in turn, of which the last two are of the directory.
+template <typename Operations>
+void expect_the_old_file_whatever_fails() {
   for (const int error : {ENOSPC, EDQUOT, EIO, EACCES}) {
     int call = 1;
     for (bool failed = true; failed; ++call) {
       const Scratch scratch;
       put(scratch / "file", "old");
-      FailingOperations operations(call, call, error);
+      Operations operations(call, call, error);
       const auto write = [&] { write_file_durably(scratch / "file", "new", operations); };
-      if (refuses(write, scratch.path().native())) {
-        const std::string left = get(scratch / "file");
-        const bool in_place = call > 5;  // open, write, fsync, close, rename; then the directory
-        EXPECT_EQ(left, in_place ? "new" : "old") << "call " << call;
-      } else {
-        EXPECT_EQ(get(scratch / "file"), "new") << "call " << call;
-      }
+      const bool refused = refuses(write, scratch.path().native());
+      const std::string left = get(scratch / "file");
+      EXPECT_EQ(left, refused && !operations.renamed() ? "old" : "new") << "call " << call;
       EXPECT_EQ(count_names(scratch.path()), 1) << "call " << call;
       failed = operations.failed();
     }
     EXPECT_GT(call, 8);
   }
+}
+
+/// Knows whether the new file is in place.
+class Renaming : public FailingOperations {
+ public:
+  using FailingOperations::FailingOperations;
+  int rename(const char* from, const char* to) override {
+    const int result = FailingOperations::rename(from, to);
+    renamed_ = result == 0;
+    return result;
+  }
+  bool renamed() const { return renamed_; }
+
+ private:
+  bool renamed_ = false;
+};
+
+TEST(WriteFileDurably, K3_AnyCallThatFailsKeepsTheOldFile) {
+  expect_the_old_file_whatever_fails<Renaming>();
+  expect_the_old_file_whatever_fails<WithoutUnnamedFiles<Renaming>>();
+}
+
+/// Names in the directory while a file is written there.
+template <typename Operations>
+std::ptrdiff_t names_while_writing() {
+  const Scratch scratch;
+  Operations operations;
+  std::ptrdiff_t names = 0;
+  const auto contents = [&](OutputFile& file) {
+    file.write("new");
+    names = count_names(scratch.path());
+  };
+  write_file_durably(scratch / "file", contents, operations);
+  EXPECT_EQ(get(scratch / "file"), "new");
+  EXPECT_EQ(count_names(scratch.path()), 1);
+  return names;
+}
+
+TEST(WriteFileDurably, NothingIsThereBeforeTheEndWhereTheFileSystemAllowsIt) {
+  EXPECT_EQ(names_while_writing<WithoutUnnamedFiles<FileOperations>>(), 1);
+  const int file = open(fast_directory().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) GTEST_SKIP() << "this file system has no files without names";
+  close(file);
+  EXPECT_EQ(names_while_writing<FileOperations>(), 0);
+}
+
+TEST(WriteFileDurably, GivesTheFileTheModeThatTheUserWants) {
+  const mode_t before = umask(027);
+  const Scratch scratch;
+  write_file_durably(scratch / "file", "x");
+  WithoutUnnamedFiles<FileOperations> named;
+  write_file_durably(scratch / "named", "x", named);
+  umask(before);
+  for (const char* name : {"file", "named"}) {
+    struct stat status {};
+    ASSERT_EQ(stat((scratch / name).c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0640U) << name;
+  }
+}
+
+TEST(WriteFileDurably, KilledWhileWritingLeavesTheOldFileAlone) {
+  const Scratch scratch;
+  put(scratch / "file", "old");
+  const int file = open(scratch.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) GTEST_SKIP() << "this file system has no files without names";
+  close(file);
+  const pid_t child = in_child([&] {
+    write_file_durably(scratch / "file", [](OutputFile& output) {
+      output.write("half");
+      raise(SIGKILL);
+    });
+    return 0;
+  });
+  EXPECT_EQ(wait_for(child), -SIGKILL);
+  EXPECT_EQ(get(scratch / "file"), "old");
+  EXPECT_EQ(count_names(scratch.path()), 1);
 }
 
 TEST(WriteFileDurably, K3_FullDiskKeepsTheOldFile) {

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -136,6 +138,122 @@ TEST(LineReader, ReadsPipesAndStandardInput) {
     return lines_of("-") == Lines{"one", "two"} ? 0 : 2;
   }));
   EXPECT_EQ(status, 0);
+}
+
+/// What a writer writes bit by bit.
+class Writer {
+ public:
+  explicit Writer(const fs::path& pipe) : path_(pipe) {
+    mkfifo(pipe.c_str(), 0600);
+    file_ = open(pipe.c_str(), O_RDWR | O_CLOEXEC);  // which does not wait for the reader
+  }
+  ~Writer() { close(file_); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  void write(std::string_view bytes) const {
+    ASSERT_EQ(::write(file_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  int file_;
+};
+
+bool is_ready(LineReader& reader) {
+  return reader.ready(std::chrono::steady_clock::now());
+}
+
+std::string next_of(LineReader& reader) {
+  std::string line;
+  EXPECT_TRUE(reader.next(line));
+  return line;
+}
+
+TEST(LineReader, TellsWhetherALineHasCome) {
+  const Scratch scratch;
+  const Writer writer(scratch / "pipe");
+  LineReader reader(writer.path());
+  EXPECT_FALSE(is_ready(reader));
+  writer.write("one\ntwo\nth");
+  for (const char* line : {"one", "two"}) {
+    EXPECT_TRUE(is_ready(reader));
+    EXPECT_TRUE(is_ready(reader));
+    EXPECT_EQ(next_of(reader), line);
+  }
+  EXPECT_FALSE(is_ready(reader));
+  const std::string rest(50'000, 'r');
+  writer.write(rest);
+  EXPECT_FALSE(is_ready(reader));
+  writer.write("ee\r\n");
+  EXPECT_TRUE(is_ready(reader));
+  EXPECT_EQ(next_of(reader), "th" + rest + "ee");
+  EXPECT_EQ(reader.lines(), 3);
+  // The first byte of gzip is that of many things.
+  const Writer other(scratch / "other");
+  LineReader one_byte(other.path());
+  other.write("\x1f");
+  EXPECT_FALSE(is_ready(one_byte));
+  other.write("\n");
+  EXPECT_TRUE(is_ready(one_byte));
+  EXPECT_EQ(next_of(one_byte), "\x1f");
+}
+
+TEST(LineReader, TheEndIsReadyToo) {
+  const Scratch scratch;
+  put(scratch / "text", "one\ntwo");
+  LineReader reader(scratch / "text");
+  for (const char* line : {"one", "two"}) {
+    EXPECT_TRUE(is_ready(reader));
+    EXPECT_EQ(next_of(reader), line);
+  }
+  EXPECT_TRUE(is_ready(reader));
+  std::string line = "before";
+  EXPECT_FALSE(reader.next(line));
+  EXPECT_EQ(line, "");
+}
+
+/// Of data that are compressed by the line, each part is read as far as it has come.
+TEST(LineReader, CompressedLinesComeOneByOne) {
+  const Scratch scratch;
+  const Writer writer(scratch / "pipe");
+  z_stream stream{};
+  ASSERT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  const auto compressed = [&](std::string line, int flush) {
+    std::string result(1000, '\0');
+    stream.next_in = reinterpret_cast<unsigned char*>(line.data());
+    stream.avail_in = static_cast<unsigned>(line.size());
+    stream.next_out = reinterpret_cast<unsigned char*>(result.data());
+    stream.avail_out = static_cast<unsigned>(result.size());
+    deflate(&stream, flush);
+    result.resize(result.size() - stream.avail_out);
+    return result;
+  };
+  LineReader reader(writer.path());
+  for (const char* line : {"one", "two", "three"}) {
+    const std::string bytes = compressed(line + std::string("\n"), Z_SYNC_FLUSH);
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const bool is_first_half = i < bytes.size() / 2;
+      EXPECT_FALSE(is_first_half && is_ready(reader)) << line;
+      writer.write(bytes.substr(i, 1));
+    }
+    EXPECT_TRUE(is_ready(reader));
+    EXPECT_EQ(next_of(reader), line);
+    EXPECT_FALSE(is_ready(reader));
+  }
+  deflateEnd(&stream);
+}
+
+/// As gzip itself has it: tapes are filled up with zeros.
+TEST(LineReader, LeavesOutWhatStandsBehindCompressedData) {
+  const Scratch scratch;
+  put_compressed(scratch / "text.gz", "one\n");
+  put(scratch / "padded.gz", get(scratch / "text.gz") + std::string(1000, '\0'));
+  EXPECT_EQ(lines_of(scratch / "padded.gz"), Lines{"one"});
+  put_compressed(scratch / "nothing.gz", "");
+  put(scratch / "parts.gz", get(scratch / "nothing.gz") + get(scratch / "text.gz") + get(scratch / "nothing.gz"));
+  EXPECT_EQ(lines_of(scratch / "parts.gz"), Lines{"one"});
 }
 
 TEST(LineReader, RefusesDirectoriesAndMissingFiles) {

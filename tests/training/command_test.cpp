@@ -100,6 +100,8 @@ TEST(TrainCommand, SavesAndExitsOnSignals) {
     ASSERT_TRUE(wait_until([&] { return newest_step(scratch / "out") >= 5; })) << get(scratch / "log");
     command.signal(signal);
     EXPECT_EQ(command.wait(), 143);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.path()))
+      EXPECT_FALSE(entry.path().filename().native().starts_with('.')) << entry.path();
     EXPECT_NE(get(scratch / "log").find("--resume"), std::string::npos) << get(scratch / "log");
     const std::int64_t step = newest_step(scratch / "out");
     const Settings more{{"steps", std::to_string(step + 3)}};
