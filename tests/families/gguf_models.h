@@ -16,7 +16,8 @@ inline const std::vector<const char*> trainable_gguf_models{
     "llama-tiny", "llama3-tiny", "llama-yarn-tiny", "mistral-tiny",  "qwen2-tiny",
     "qwen3-tiny", "gemma2-tiny", "gpt2-tiny",       "gpt_neox-tiny", "t5-tiny"};
 /// Encoders, whose files lack the head that learns from text.
-inline const std::vector<const char*> encoding_gguf_models{"bert-tiny", "roberta-tiny", "distilbert-tiny"};
+inline const std::vector<const char*> encoding_gguf_models{"bert-tiny", "roberta-tiny", "distilbert-tiny",
+                                                           "t5encoder-tiny"};
 
 /// Pieces in the order of their ids, the special ones first.
 struct GgufPieces {

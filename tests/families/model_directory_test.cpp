@@ -128,6 +128,28 @@ TEST(ModelDirectory, KeepsTheModulesOfSentenceEncoders) {
   EXPECT_THROW(verify_manifest(scratch / "written"), Error);
 }
 
+/// sentence-t5 and others are published with the config of the whole.
+TEST(ModelDirectory, EncodersOfT5ComeAlone) {
+  const Scratch scratch;
+  put_tiny_model("t5-gated-tiny", scratch / "given");
+  const auto whole = load_model(scratch / "given");
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : read_safetensors_directory(scratch / "given").tensors) {
+    if (name.starts_with("encoder.") || name.starts_with("shared.")) tensors.emplace_back(name, tensor.clone());
+  }
+  save_safetensors(scratch / "given" / "model.safetensors", tensors);
+  const auto encoder = load_model(scratch / "given");
+  ASSERT_TRUE(encoder->config().encoder_only());
+  Context ctx;
+  const RaggedTokens texts{{5, 7, 39, 12, 3, 3}, Sequences({0, 4, 6})};
+  const Tensor expected = whole->encode(ctx, texts).values.value();
+  EXPECT_TRUE(std::ranges::equal(encoder->encode(ctx, texts).values.value().values<float>(), expected.values<float>()));
+  expect_same_tensors(scratch / "given", rewritten(scratch, scratch / "given"));
+  const auto config = OrderedJson::parse(config_text(encoder->config()));
+  EXPECT_EQ(config["architectures"][0], "T5EncoderModel");
+  EXPECT_TRUE(read_config(JsonObject::parse(config.dump(), "config.json")).encoder_only());
+}
+
 TEST(ModelDirectory, ShardsBecomeOneFile) {
   const Scratch scratch;
   put_tiny_model("llama-tiny", scratch / "given");
