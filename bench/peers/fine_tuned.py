@@ -58,7 +58,7 @@ def main():
     options = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as kept:
-        command = [options.test, "--gtest_filter=*FineTuned.*", "--gtest_brief=1"]
+        command = [options.test, "--gtest_filter=*FineTuned*.*", "--gtest_brief=1"]
         subprocess.run(command, env=os.environ | {"RAPT_KEEP_FINE_TUNED": kept}, check=True)
         directories = sorted(path for path in Path(kept).iterdir() if path.is_dir())
         for directory in directories:

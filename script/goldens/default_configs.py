@@ -8,7 +8,7 @@ import sys
 
 import transformers
 
-CLASSES = ["Bart", "Bert", "DistilBert", "Gemma2", "GPT2", "GPTNeoX", "Llama", "M2M100", "Marian", "MBart", "Mistral", "MT5",
+CLASSES = ["Bart", "Bert", "Camembert", "DistilBert", "Gemma2", "GPT2", "GPTNeoX", "Llama", "M2M100", "Marian", "MBart", "Mistral", "MT5",
            "Pegasus", "Qwen2", "Qwen3", "Roberta", "T5", "XLMRoberta"]
 
 

@@ -5,6 +5,7 @@ Writes into tests/data/gguf/
   blocks.gguf         metadata of every type, and a tensor of random blocks for every type that rapt unpacks
   blocks.safetensors  what the package's dequantize makes of those tensors, f32
   NAME.gguf           tests/data/NAME as llama.cpp's converter changes it, f32
+  t5encoder-tiny.gguf  the encoder of t5-tiny alone
   parts-0000N-of-0000M.gguf  llama-tiny in several files, the first without tensors
 
 usage: $(bench/peers/setup) script/goldens/gguf_files.py
@@ -175,19 +176,25 @@ def add_gpt_config(writer, config, name):
         writer.add_parallel_residual(config["use_parallel_residual"])
 
 
+def has_decoder(writer):
+    return writer.arch == gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.T5]
+
+
 def add_t5_config(writer, config, name):
     writer.add_context_length(config.get("n_positions", 512))
     writer.add_embedding_length(config["d_model"])
     writer.add_feed_forward_length(config["d_ff"])
     writer.add_block_count(config["num_layers"])
-    writer.add_decoder_block_count(config["num_decoder_layers"])
+    if has_decoder(writer):
+        writer.add_decoder_block_count(config["num_decoder_layers"])
     writer.add_head_count(config["num_heads"])
     writer.add_key_length(config["d_kv"])
     writer.add_value_length(config["d_kv"])
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     writer.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
     writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
-    writer.add_decoder_start_token_id(config["decoder_start_token_id"])
+    if has_decoder(writer):
+        writer.add_decoder_start_token_id(config["decoder_start_token_id"])
     writer.add_eos_token_id(config["eos_token_id"])
     writer.add_pad_token_id(config["pad_token_id"])
 
@@ -279,7 +286,8 @@ def add_t5_weights(writer, config, names, weights):
     if config["is_gated_act"]:
         weights["lm_head.weight"] = weights["shared.weight"]
     for name, tensor in weights.items():
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
+        if has_decoder(writer) or name.startswith(("shared.", "encoder.")):
+            writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor)
 
 
 def add_encoder_weights(writer, config, names, weights):
@@ -299,6 +307,7 @@ PARTS = {
     gguf.MODEL_ARCH.GPT2: (add_gpt_config, add_gpt_weights),
     gguf.MODEL_ARCH.GPTNEOX: (add_gpt_config, add_gpt_weights),
     gguf.MODEL_ARCH.T5: (add_t5_config, add_t5_weights),
+    gguf.MODEL_ARCH.T5ENCODER: (add_t5_config, add_t5_weights),
 }
 
 
@@ -347,6 +356,7 @@ def main():
     write_blocks()
     for name, architecture in MODELS.items():
         write_model(name, architecture)
+    write_model("t5-tiny", gguf.MODEL_ARCH.T5ENCODER, "t5encoder-tiny")
     write_model("llama-tiny", gguf.MODEL_ARCH.LLAMA, "parts", split_max_tensors=12, small_first_shard=True)
 
 

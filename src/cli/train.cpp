@@ -76,7 +76,7 @@ std::optional<training::FineTuning> fine_tuning_of(const TrainOptions& options) 
   if (!given.from.empty()) return given;
   const training::FineTuning none;
   const auto refuse = [](std::string_view option, const std::string& value, const std::string& usual) {
-    require(value == usual, "--{} {} goes with --from, the directory of a model to train further", option, value);
+    require(value == usual, "--{} {} goes with --from, a model to train further", option, value);
   };
   refuse("document", given.document, none.document);
   refuse("prefix", given.prefix, none.prefix);
@@ -129,10 +129,10 @@ void add_fine_tuning(CLI::App& command, TrainOptions& options) {
   training::FineTuning& fine_tuning = options.fine_tuning;
   CLI::Option* from = add(
       "--from", fine_tuning.from, "MODEL",
-      "Hugging Face directory of a model of any family, instead of a recipe's new model: decoders learn the next "
-      "tokens "
-      "and encoders the masked tokens of --text, encoder-decoders the --target of each --source. --output becomes the "
-      "same directory with new weights. AdamW, 3 epochs, peak 5e-5, unless numbers below say otherwise");
+      "Hugging Face directory or GGUF file of a model of any family, instead of a recipe's new model: decoders learn "
+      "the next tokens and encoders the masked tokens of --text, encoder-decoders the --target of each --source. "
+      "--output becomes the same directory with new weights, of a GGUF file the Hugging Face directory that it stands "
+      "for. AdamW, 3 epochs, peak 5e-5, unless numbers below say otherwise");
   from->transform(cli::model_path());
   add("--document", fine_tuning.document, "file|blank-line|line|chat",
       "what ends a document of --text: sequences do not reach over its end (default file). chat: every line is a JSON "

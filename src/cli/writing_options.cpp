@@ -34,7 +34,7 @@ void add_cache_option(CLI::App& command, GeneratorOptions& options) {
 
 void warn_of_ignored(const std::string& model, const decoding::GenerationConfig& config) {
   if (config.ignored.empty()) return;
-  warn("{}: generation_config.json asks for {}, which rapt does not do", model, fmt::join(config.ignored, ", "));
+  warn("{}: its generation settings ask for {}, which rapt does not do", model, fmt::join(config.ignored, ", "));
 }
 
 }  // namespace rapt::cli

@@ -3,6 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "families/gguf.h"
 #include "formats/gguf.h"
 #include "formats/json.h"
 
@@ -71,12 +72,8 @@ GenerationConfig read_json_config(const JsonObject& json) {
 
 GenerationConfig read_generation_config(const std::filesystem::path& model) {
   if (is_gguf(model)) {
-    GenerationConfig config;
     const Gguf file = read_gguf(model);
-    constexpr std::string_view key = "tokenizer.ggml.eot_token_id";
-    if (file.contains(key))
-      config.end = {static_cast<std::int32_t>(file.integer(key, 0, std::numeric_limits<std::int32_t>::max()))};
-    return config;
+    return read_json_config(JsonObject::parse(json_line(gguf_generation_config(file)), file.file()));
   }
   const std::filesystem::path file = model / "generation_config.json";
   return std::filesystem::exists(file) ? read_json_config(JsonObject::read(file)) : GenerationConfig();

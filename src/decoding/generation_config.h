@@ -19,7 +19,7 @@ struct GenerationConfig {
 };
 
 /// Reads generation_config.json of a directory, if it is there: "do_sample": false means temperature 0, unless it is
-/// absent. Of a GGUF file, the token that ends a turn. Throws Error naming file and key for values that make no sense.
+/// absent. Of a GGUF file, what it says of the same. Throws Error naming file and key for values that make no sense.
 GenerationConfig read_generation_config(const std::filesystem::path& model);
 
 /// `wanted`, and where it says nothing what `otherwise` says.

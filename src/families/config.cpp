@@ -153,9 +153,9 @@ void require_off(const JsonObject& json) {
 }  // namespace
 
 const Family& find_family(std::string_view model_type) {
-  static const Family* const all[] = {&bart,    &bert,    &distilbert, &gemma2,  &gpt2,    &gpt_neox,
-                                      &llama,   &m2m_100, &marian,     &mbart,   &mistral, &mt5,
-                                      &pegasus, &qwen2,   &qwen3,      &roberta, &t5,      &xlm_roberta};
+  static const Family* const all[] = {&bart,  &bert,    &camembert, &distilbert, &gemma2,     &gpt2, &gpt_neox,
+                                      &llama, &m2m_100, &marian,    &mbart,      &mistral,    &mt5,  &pegasus,
+                                      &qwen2, &qwen3,   &roberta,   &t5,         &xlm_roberta};
   std::string known;
   for (const Family* family : all) {
     if (family->model_type == model_type) return *family;

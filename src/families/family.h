@@ -70,6 +70,7 @@ struct Family {
 
 extern const Family bart;
 extern const Family bert;
+extern const Family camembert;
 extern const Family distilbert;
 extern const Family gemma2;
 extern const Family gpt2;

@@ -54,12 +54,13 @@ std::int64_t row_of_pairs(std::int64_t row, std::int64_t d_head) {
 
 /// Rows [heads, d_head / 2, 2] -> [heads, 2, d_head / 2], of a matrix or a bias.
 Tensor halves_of_pairs(const Tensor& pairs, std::int64_t d_head) {
-  Tensor result = Tensor::empty(pairs.shape(), DType::f32);
+  Tensor result = Tensor::empty(pairs.shape(), pairs.dtype());
   const std::int64_t rows = pairs.dim(0);
-  const std::int64_t width = rows > 0 ? pairs.count() / rows : 0;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    std::copy_n(pairs.data<float>() + row_of_pairs(row, d_head) * width, width, result.write<float>() + row * width);
-  }
+  const std::size_t width = rows > 0 ? pairs.bytes() / static_cast<std::size_t>(rows) : 0;
+  const auto* from = static_cast<const std::byte*>(pairs.raw());
+  auto* to = static_cast<std::byte*>(result.raw_write());
+  for (std::int64_t row = 0; row < rows; ++row, to += width)
+    std::copy_n(from + static_cast<std::size_t>(row_of_pairs(row, d_head)) * width, width, to);
   return result;
 }
 
@@ -68,16 +69,18 @@ Tensor halves_of_pairs(const Tensor& pairs, std::int64_t d_head) {
 CheckpointTensor lazy_tensor(const std::shared_ptr<const Gguf>& file, std::string_view name, std::int64_t d_head,
                              double offset) {
   // Vectors are copied: reading them in the file at every step would keep what lies around them in memory.
-  if (d_head == 0 && offset == 0 && file->lies_ready(name) && file->tensor(name).shape.rank() > 1)
-    return file->load(name);
+  const bool as_it_lies = offset == 0 && file->lies_ready(name) && file->tensor(name).shape.rank() > 1;
+  if (as_it_lies && d_head == 0) return file->load(name);
   file->require_unpackable(name);
-  CheckpointTensor result(file->tensor(name).shape, DType::f32, [file, name, d_head, offset] {
-    Tensor tensor = file->unpack(name);
-    file->release_pages(name);
+  const DType dtype = as_it_lies ? file->load(name).dtype() : DType::f32;
+  CheckpointTensor result(file->tensor(name).shape, dtype, [file, name, d_head, offset, as_it_lies] {
+    Tensor tensor = as_it_lies ? file->load(name) : file->unpack(name);
     if (d_head != 0) tensor = halves_of_pairs(tensor, d_head);
+    file->release_pages(name);
+    if (offset == 0) return tensor;
     float* values = tensor.write<float>();
     const auto subtracted = static_cast<float>(offset);
-    if (offset != 0) std::transform(values, values + tensor.count(), values, [=](float x) { return x - subtracted; });
+    std::transform(values, values + tensor.count(), values, [=](float x) { return x - subtracted; });
     return tensor;
   });
   if (offset == 0 && result.shape.rank() == 2)

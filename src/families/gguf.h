@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "families/checkpoint_tensor.h"
 #include "formats/gguf.h"
+#include "formats/json.h"
 #include "model/config.h"
 
 namespace rapt {
@@ -13,6 +15,10 @@ namespace rapt {
 /// The metadata as the Hugging Face family of this architecture has them. Every key of the architecture is understood
 /// or refused: throws Error naming it.
 ModelConfig gguf_config(const Gguf& file);
+
+/// What generation_config.json says of the model: the tokens that begin and end texts, and how the next one is drawn,
+/// in its keys and, where it has none, under llama.cpp's names.
+OrderedJson gguf_generation_config(const Gguf& file);
 
 /// The tensors under Hugging Face's names, as they were before the converter changed them: rows of Llama's
 /// queries and keys back from pairs to halves, and Gemma's norm weights without the 1 that was added. What the

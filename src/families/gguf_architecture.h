@@ -59,7 +59,7 @@ std::vector<GgufArchitectureRules> gguf_llama_like();
 std::vector<GgufArchitectureRules> gguf_gpt_like();
 /// BERT and what its blocks compute: RoBERTa, XLM-RoBERTa and DistilBERT.
 std::vector<GgufArchitectureRules> gguf_bert_like();
-/// T5 (1.0, 1.1, Flan), mT5.
+/// T5 (1.0, 1.1, Flan), mT5, and encoders of T5 alone.
 std::vector<GgufArchitectureRules> gguf_t5_like();
 
 /// The rules of a file's architecture. Throws Error that lists the known ones.

@@ -22,12 +22,58 @@ namespace {
 constexpr double min_scaling = 1e-6;
 constexpr double max_scaling = 1e6;
 
+/// The shortest decimals that give a float back: those of the JSON that it came from.
+double shortest(double value) {
+  return std::stod(fmt::format("{}", static_cast<float>(value)));
+}
+
 std::vector<std::string_view> names_of(const std::vector<GgufArchitectureRules>& all) {
   std::vector<std::string_view> names;
   for (const GgufArchitectureRules& rules : all) {
     if (std::ranges::find(names, rules.name) == names.end()) names.push_back(rules.name);
   }
   return names;
+}
+
+/// The ids of tokens below `vocab`, under the names of config.json.
+OrderedJson token_ids(const Gguf& file, std::int64_t vocab) {
+  const auto find = [&](std::string_view name) -> std::optional<std::int64_t> {
+    const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+    if (!file.contains(key)) return {};
+    return file.integer(key, 0, vocab - 1);
+  };
+  OrderedJson json = OrderedJson::object();
+  if (const auto begin = find("bos")) json["bos_token_id"] = *begin;
+  // The end of a text, of a turn and of a message.
+  std::vector<std::int64_t> ends;
+  for (const std::string_view name : {"eos", "eot", "eom"}) {
+    const auto end = find(name);
+    if (end && std::ranges::find(ends, *end) == ends.end()) ends.push_back(*end);
+  }
+  if (ends.size() == 1) json["eos_token_id"] = ends.front();
+  if (ends.size() > 1) json["eos_token_id"] = ends;
+  if (const auto padding = find("padding")) json["pad_token_id"] = *padding;
+  return json;
+}
+
+/// What follows "general.sampling.", where generation_config.json has another name for it.
+constexpr GgufNameRule sampling_names[] = {{"temp", "temperature"}, {"penalty_repeat", "repetition_penalty"}};
+
+OrderedJson json_of(const Gguf& file, std::string_view key) {
+  const GgufValue& value = file.metadata().at(key);
+  constexpr double limit = std::numeric_limits<float>::max();
+  if (value.length) return value.shown();
+  switch (value.type) {
+    case GgufType::string:
+      return printable(file.text(key));
+    case GgufType::boolean:
+      return file.boolean(key);
+    case GgufType::f32:
+    case GgufType::f64:
+      return shortest(file.number(key, -limit, limit));
+    default:
+      return file.integer(key);
+  }
 }
 
 /// Reads the keys of one architecture, and knows which were read.
@@ -43,7 +89,7 @@ class ConfigReader {
     for (const std::string_view name : rules_.irrelevant) take(name);
     read_sizes(sizes);
     if (rules_.rotary) read_rotary(sizes);
-    read_tokens();
+    json_.update(token_ids(file_, json_["vocab_size"].get<std::int64_t>()));
     if (rules_.complete != nullptr) rules_.complete(file_, sizes, json_);
     require_all_read();
     return read_config(JsonObject::parse(json_.dump(), file_.file()));
@@ -111,11 +157,10 @@ class ConfigReader {
     if (found) file_.integer(*found, expected, expected);
   }
 
-  /// A number of the architecture, as the shortest decimals that give its float back: those of config.json.
   std::optional<double> find_number(std::string_view name, double least, double most) {
     const auto found = take(name);
     if (!found) return {};
-    return std::stod(fmt::format("{}", static_cast<float>(file_.number(*found, least, most))));
+    return shortest(file_.number(*found, least, most));
   }
 
   void read_rotary(const GgufArchitecture& sizes) {
@@ -166,14 +211,6 @@ class ConfigReader {
     find_number("rope.scaling.yarn_log_multiplier", 0, 0);
   }
 
-  void read_tokens() {
-    for (const auto& [name, json] : {std::pair{"tokenizer.ggml.bos_token_id", "bos_token_id"},
-                                     std::pair{"tokenizer.ggml.eos_token_id", "eos_token_id"},
-                                     std::pair{"tokenizer.ggml.padding_token_id", "pad_token_id"}}) {
-      if (file_.contains(name)) json_[json] = file_.integer(name, 0, json_["vocab_size"].get<std::int64_t>() - 1);
-    }
-  }
-
   void require_all_read() const {
     const std::string prefix = key("");
     for (const auto& [name, value] : file_.metadata()) {
@@ -205,6 +242,21 @@ const GgufArchitectureRules& find_architecture(const Gguf& file) {
 
 ModelConfig gguf_config(const Gguf& file) {
   return ConfigReader(file).read();
+}
+
+OrderedJson gguf_generation_config(const Gguf& file) {
+  OrderedJson json = token_ids(file, file.tensor("token_embd.weight").shape[0]);
+  const std::string start = fmt::format("{}.decoder_start_token_id", file.text("general.architecture"));
+  if (file.contains(start)) json["decoder_start_token_id"] = file.integer(start);
+  constexpr std::string_view prefix = "general.sampling.";
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with(prefix)) continue;
+    const std::string_view name = key.substr(prefix.size());
+    const auto* const other = std::ranges::find(sampling_names, name, &GgufNameRule::name);
+    json[std::string(other == std::ranges::end(sampling_names) ? name : other->hugging_face)] = json_of(file, key);
+    json["do_sample"] = true;
+  }
+  return json;
 }
 
 }  // namespace rapt

@@ -8,8 +8,10 @@
 #include <set>
 
 #include "families/checkpoint.h"
+#include "families/gguf.h"
 #include "formats/file.h"
 #include "formats/gguf.h"
+#include "text/tokenizer.h"
 
 namespace rapt {
 namespace {
@@ -60,6 +62,15 @@ std::map<std::string, std::string> files_of(const fs::path& directory) {
   return files;
 }
 
+/// What a GGUF file says, in the files of a directory.
+std::map<std::string, std::string> files_of_gguf(const fs::path& file, const ModelConfig& config) {
+  std::map<std::string, std::string> files = load_tokenizer(file)->files();
+  files.emplace(config_name, config_text(config));
+  if (!config.encoder_only())
+    files.emplace("generation_config.json", json_text(gguf_generation_config(read_gguf(file))));
+  return files;
+}
+
 /// The numbers of `value` in the type that `stored` had.
 Tensor in_stored_type(const Tensor& value, const StoredTensor& stored) {
   if (value.dtype() == stored.dtype) return value;
@@ -75,8 +86,8 @@ Tensor in_stored_type(const Tensor& value, const StoredTensor& stored) {
 
 }  // namespace
 
-ModelDirectory::ModelDirectory(const fs::path& directory, TensorAccount account)
-    : files_(files_of(directory)), account_(std::move(account)) {
+ModelDirectory::ModelDirectory(const fs::path& model, const ModelConfig& config, TensorAccount account)
+    : files_(is_gguf(model) ? files_of_gguf(model, config) : files_of(model)), account_(std::move(account)) {
   // Else the whole mapped file would be kept.
   for (StoredTensor& tensor : account_.stored) {
     if (tensor.constant.defined()) tensor.constant = tensor.constant.clone();
@@ -101,6 +112,12 @@ bool ModelDirectory::exact() const {
       account_.stored, [](const StoredTensor& stored) { return stored.holds.empty() || stored.dtype == DType::f32; });
 }
 
+std::vector<std::string> ModelDirectory::files() const {
+  std::vector<std::string> names;
+  for (const auto& [name, contents] : files_) names.push_back(name);
+  return names;
+}
+
 std::string ModelDirectory::types() const {
   std::set<std::string_view> types;
   for (const StoredTensor& stored : account_.stored) {
@@ -109,21 +126,18 @@ std::string ModelDirectory::types() const {
   return fmt::format("{}", fmt::join(types, " and "));
 }
 
-void require_model_directory(const fs::path& directory) {
-  require(
-      !is_gguf(directory),
-      "{}: is a GGUF file, and rapt trains the models of Hugging Face directories; give the directory that the file "
-      "was made from",
-      directory.string());
-  require(fs::is_directory(directory),
-          "{}: is not a directory; give one with config.json, model.safetensors and a tokenizer", directory.string());
+void require_model(const fs::path& model) {
+  require(is_gguf(model) || fs::is_directory(model),
+          "{}: is no model; give a directory with config.json, model.safetensors and a tokenizer, or a GGUF file",
+          model.string());
 }
 
-ModelInDirectory load_model_directory(const fs::path& directory, const std::vector<AttentionRule>& attention,
+ModelInDirectory load_model_directory(const fs::path& path, const std::vector<AttentionRule>& attention,
                                       std::uint64_t seed) {
-  require_model_directory(directory);
-  AccountedModel loaded = load_accounted_model(directory, attention, seed);
-  return {.model = std::move(loaded.model), .directory = {directory, std::move(loaded.account)}};
+  require_model(path);
+  AccountedModel loaded = load_accounted_model(path, attention, seed);
+  ModelDirectory directory(path, loaded.model->config(), std::move(loaded.account));
+  return {.model = std::move(loaded.model), .directory = std::move(directory)};
 }
 
 }  // namespace rapt

@@ -1,4 +1,5 @@
-/// A Hugging Face directory whose model is trained further: read, and written back in the same form.
+/// A Hugging Face directory whose model is trained further: read, and written back in the same form. A GGUF file is
+/// written as the directory that it stands for.
 #pragma once
 
 #include <filesystem>
@@ -18,17 +19,21 @@ namespace rapt {
 class ModelDirectory {
  public:
   /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names.
-  /// Throws Error for one that cannot be read. `account`: of its weights.
-  ModelDirectory(const std::filesystem::path& directory, TensorAccount account);
+  /// Of a GGUF file, makes config.json, generation_config.json, tokenizer.json and tokenizer_config.json. Throws Error
+  /// for what cannot be read. `config` and `account`: of its model and weights.
+  ModelDirectory(const std::filesystem::path& model, const ModelConfig& config, TensorAccount account);
 
   /// Adds the directory to a checkpoint with the numbers of `model`: config.json and every other file that was beside
   /// the weights byte for byte (how layers attend is added to config.json where that was changed), and
   /// model.safetensors, one file, with the tensors that were there, under their names and in their types, rounded to
-  /// the nearest. Throws Error, naming the tensor, for a number that has become too large for its f16.
+  /// the nearest (f32 for what a GGUF file has in blocks). Throws Error, naming the tensor, for a number that has
+  /// become too large for its f16.
   void write(const Transformer& model, DirectoryWriter& writer) const;
 
   /// Whether what write() writes has every bit of the model: all tensors are f32.
   bool exact() const;
+  /// The names of the files beside the weights.
+  std::vector<std::string> files() const;
   /// "f16", or "bf16 and f32": the types of the weights.
   std::string types() const;
   /// Gates that the directory lacks, and those that it has without need: write() adds these, in f32, and leaves those
@@ -47,11 +52,11 @@ struct ModelInDirectory {
   ModelDirectory directory;
 };
 
-/// Throws Error, saying what to give instead, for a GGUF file and for what is no directory.
-void require_model_directory(const std::filesystem::path& directory);
+/// Throws Error, saying what to give instead, for what is neither a directory nor a file.
+void require_model(const std::filesystem::path& model);
 
-/// Reads a model as load_accounted_model does. Throws Error for a GGUF file and for what is no directory, too.
-ModelInDirectory load_model_directory(const std::filesystem::path& directory,
+/// Reads a model as load_accounted_model does. Throws Error for what is neither a directory nor a file, too.
+ModelInDirectory load_model_directory(const std::filesystem::path& path,
                                       const std::vector<AttentionRule>& attention = {}, std::uint64_t seed = 1);
 
 }  // namespace rapt

@@ -27,6 +27,7 @@ void write(const ModelConfig& config, OrderedJson& json) {
 
 constexpr std::string_view roberta_architectures[] = {"RobertaForMaskedLM", "RobertaModel"};
 constexpr std::string_view xlm_roberta_architectures[] = {"XLMRobertaForMaskedLM", "XLMRobertaModel"};
+constexpr std::string_view camembert_architectures[] = {"CamembertForMaskedLM", "CamembertModel"};
 
 Family family_of(std::string_view model_type, std::string_view architecture, std::int64_t vocab,
                  void (*write)(const ModelConfig&, OrderedJson&)) {
@@ -60,10 +61,12 @@ Family family_of(std::string_view model_type, std::string_view architecture, std
 
 }  // namespace
 
-/// RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020), which is the same with another vocabulary.
+/// RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT (Martin et al. 2020), which are the same
+/// with other vocabularies.
 /// https://huggingface.co/docs/transformers/model_doc/roberta
 const Family roberta = family_of("roberta", roberta_architectures[0], 50265, write<roberta_architectures>);
 const Family xlm_roberta =
     family_of("xlm-roberta", xlm_roberta_architectures[0], 30522, write<xlm_roberta_architectures>);
+const Family camembert = family_of("camembert", camembert_architectures[0], 30522, write<camembert_architectures>);
 
 }  // namespace rapt

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "families/common.h"
 
 namespace rapt {
@@ -21,7 +23,7 @@ std::string feed_forward_text(const ModelConfig& config) {
 void read(const JsonObject& json, ModelConfig& config) {
   config.encoder_heads = config.decoder_heads;
   config.encoder_ff = config.decoder_ff;
-  constexpr IntegerRange layers{.min = 1, .max = 1 << 20};
+  constexpr IntegerRange layers{.min = 0, .max = 1 << 20};
   config.decoder_layers =
       static_cast<int>(json.find_integer("num_decoder_layers", layers).value_or(config.encoder_layers));
   read_feed_forward(json, config);
@@ -39,6 +41,7 @@ void read_t5(const JsonObject& json, ModelConfig& config) {
 
 void write(const ModelConfig& config, OrderedJson& json) {
   json["num_decoder_layers"] = config.decoder_layers;
+  if (config.encoder_only()) json["architectures"] = {config.family == "t5" ? "T5EncoderModel" : "MT5EncoderModel"};
   json["feed_forward_proj"] = feed_forward_text(config);
   json["initializer_factor"] = 1.0;
   json["tie_word_embeddings"] = config.tied_output;
@@ -49,8 +52,12 @@ void write_t5(const ModelConfig& config, OrderedJson& json) {
   json["tie_word_embeddings"] = config.scale_output;  // what transformers takes it for
 }
 
-/// The output projection is the embedding unless the file has one that differs.
+/// Encoders alone (sentence-t5, gtr-t5) are published with the config of the whole. The output projection is the
+/// embedding unless the file has one that differs.
 void detect(const CheckpointTensors& tensors, ModelConfig& config) {
+  const bool decodes =
+      std::ranges::any_of(tensors, [](const auto& tensor) { return tensor.first.starts_with("decoder."); });
+  if (!decodes && !tensors.contains("lm_head.weight")) config.decoder_layers = 0;
   const auto head = tensors.find("lm_head.weight");
   const auto embedding = tensors.find("shared.weight");
   config.tied_output =

@@ -166,7 +166,9 @@ OrderedJson tokenizer_json(GgufDescription& description) {
 OrderedJson tokenizer_config(const GgufDescription& description) {
   const Gguf& file = description.file;
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                        {"clean_up_tokenization_spaces", description.cleans_up}};
+                        {"clean_up_tokenization_spaces", description.cleans_up},
+                        // transformers 4 would give decoders segments, too.
+                        {"model_input_names", OrderedJson::array({"input_ids", "attention_mask"})}};
   const auto add = [&](const char* name, const std::string& token) {
     if (!token.empty()) config[name] = token;
   };
@@ -215,7 +217,7 @@ std::unique_ptr<PipelineTokenizer> gguf_tokenizer(const Gguf& file) {
   const std::string json = tokenizer_json(description).dump();
   try {
     return PipelineTokenizer::of_files(
-        {{"tokenizer.json", json}, {"tokenizer_config.json", tokenizer_config(description).dump()}});
+        {{"tokenizer.json", json}, {"tokenizer_config.json", json_text(tokenizer_config(description))}});
   } catch (const Error& error) {
     fail("{}: its vocabulary, read as {}", file.file(), error.what());
   }

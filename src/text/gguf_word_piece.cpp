@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/error.h"
 #include "text/gguf_description.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_files.h"
@@ -31,9 +32,11 @@ std::vector<std::string> pieces_of(const GgufDescription& description) {
     continues |= !whole;
     piece = whole ? token : std::string(continuation).append(token);
   }
-  // CamemBERT's are written with the mark twice.
-  if (!continues)
-    description.file.refuse(tokens_key, "pieces of WordPiece, some of which continue words (and lack the mark U+2581)");
+  require(continues,
+          "{}: key \"{}\": no piece continues a word (all have the mark U+2581): so llama.cpp's converter writes "
+          "CamemBERT, "
+          "without the scores that its texts are cut by; load the model from its Hugging Face directory",
+          description.file.file(), tokens_key);
   return pieces;
 }
 

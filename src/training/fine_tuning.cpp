@@ -301,8 +301,8 @@ std::unique_ptr<Task> prepare_fine_tuning(const Context& ctx, const Recipe& reci
                                           const std::filesystem::path& directory, Observer& observer) {
   require(
       !config.encoder_only() || config.heads.masked_language_model,
-      "{}: this {} model has no masked-language head, so text teaches it nothing (sentence encoders are such); give "
-      "the model with its head that it was made from",
+      "{}: this {} model has no masked-language head, so text teaches it nothing (sentence encoders are such, and GGUF "
+      "files never have it); give the directory of the model with its head that it was made from",
       fine_tuning.from, config.family);
   const std::int64_t longest = config.encoder_decoder() ? recipe.batches.max_length : recipe.batches.context;
   require(!config.limited_positions() || longest <= config.max_positions, "--{} {}: this model reads {} tokens at most",

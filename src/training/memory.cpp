@@ -1,5 +1,6 @@
 #include "training/memory.h"
 
+#include "formats/gguf.h"
 #include "formats/safetensors.h"
 
 namespace rapt::training {
@@ -12,9 +13,14 @@ MemoryNeed memory_need(std::int64_t parameters, Precision precision) {
           .packed = count * packs * (precision == Precision::bf16 ? 2 : 4)};
 }
 
-std::int64_t count_parameters(const std::filesystem::path& directory) {
+std::int64_t count_parameters(const std::filesystem::path& model) {
   std::int64_t count = 0;
-  for (const auto& [name, tensor] : read_safetensors_directory(directory).tensors) count += tensor.count();
+  if (is_gguf(model)) {
+    const Gguf file = read_gguf(model);
+    for (const auto& [name, tensor] : file.tensors()) count += tensor.shape.count();
+  } else {
+    for (const auto& [name, tensor] : read_safetensors_directory(model).tensors) count += tensor.count();
+  }
   return count;
 }
 

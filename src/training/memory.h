@@ -17,7 +17,7 @@ struct MemoryNeed {
 };
 MemoryNeed memory_need(std::int64_t parameters, Precision precision);
 
-/// Parameters of a directory's model, from the headers of its files alone.
-std::int64_t count_parameters(const std::filesystem::path& directory);
+/// Parameters of the model of a directory or a GGUF file, from the headers of its files alone.
+std::int64_t count_parameters(const std::filesystem::path& model);
 
 }  // namespace rapt::training

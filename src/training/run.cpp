@@ -1,12 +1,14 @@
 #include "training/run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "families/checkpoint.h"
+#include "formats/gguf.h"
 #include "kernels/ceiling.h"
 #include "training/fine_tuning.h"
 #include "training/memory.h"
@@ -131,7 +133,7 @@ void check_fine_tuning(const RunRequest& request, const std::optional<StoredRun>
 Recipe new_recipe(const RunRequest& request, const std::string& name) {
   if (!request.fine_tuning) return find_recipe(name);
   const fs::path from = request.fine_tuning->from;
-  require_model_directory(from);
+  require_model(from);
   return fine_tuning_recipe(read_config(from));
 }
 
@@ -191,6 +193,9 @@ Subject given_model(const Context& ctx, const Plan& plan, const fs::path& direct
   check_files_for(read_config(directory), fine_tuning, plan.files);
   check_memory(directory, plan.recipe.precision, available_memory(), observer);
   auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention, plan.recipe.seed);
+  if (is_gguf(directory))
+    observer.note(fmt::format("{}: a GGUF file, written as a Hugging Face directory: {} and model.safetensors",
+                              fine_tuning.from, fmt::join(kept.files(), ", ")));
   observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
                             kept.exact() ? "" : "; trained in f32, and written in the type they came in"));
   if (!kept.fresh().empty())

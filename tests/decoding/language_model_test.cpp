@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "decoding/tiny_language_model.h"
+#include "families/gguf_models.h"
 #include "text/utf8.h"
 
 namespace rapt::decoding {
@@ -251,6 +252,26 @@ TEST_F(LanguageModelTest, TellsWhatItDoesNotDo) {
   EXPECT_TRUE(refuses([&] { read_generation_config(path_); }, "generation_config.json", "top_p"));
   put(path_ / "generation_config.json", R"({"eos_token_id": 900})");
   EXPECT_TRUE(refuses([&] { LanguageModel(path_, {}); }, "the token 900 that ends texts"));
+}
+
+TEST_F(LanguageModelTest, OfAGgufFileTakesWhatItSaysOfSampling) {
+  const std::filesystem::path file = path_ / "model.gguf";
+  put_gguf_model(
+      "llama-tiny", file, DType::f32,
+      {gguf_f32("general.sampling.temp", 0.6F), gguf_f32("general.sampling.top_p", 0.95F),
+       gguf_f32("general.sampling.min_p", 0.05F), gguf_key("general.sampling.top_k", GgufType::i32, raw(20)),
+       gguf_f32("general.sampling.penalty_repeat", 1.1F), gguf_f32("general.sampling.xtc_probability", 0),
+       gguf_string("general.sampling.sequence", "top_k;temperature"), gguf_u32("tokenizer.ggml.eot_token_id", 7)});
+  const GenerationConfig config = read_generation_config(file);
+  EXPECT_EQ(config.sampling.temperature, 0.6);
+  EXPECT_EQ(config.sampling.top_k, 20);
+  EXPECT_EQ(config.sampling.top_p, 0.95);
+  EXPECT_EQ(config.sampling.min_p, 0.05);
+  EXPECT_EQ(config.sampling.repetition_penalty, 1.1);
+  EXPECT_EQ(config.ignored, std::vector<std::string>{"sequence"});
+  EXPECT_EQ(LanguageModel(file, {}).end_tokens(), (std::vector<std::int32_t>{0, 7}));
+  put_gguf_model("llama-tiny", file, DType::f32, {gguf_f32("general.sampling.top_p", 2)});
+  EXPECT_TRUE(refuses([&] { read_generation_config(file); }, "model.gguf", "top_p"));
 }
 
 TEST_F(LanguageModelTest, OptionsThatMakeNoSenseAreErrorsThatNameThem) {

@@ -26,7 +26,7 @@ TEST(Config, WhatTransformersWritesByDefaultIsRead) {
     EXPECT_EQ(config.family, model_type);
     ++families;
   }
-  EXPECT_EQ(families, 18);
+  EXPECT_EQ(families, 19);
 }
 
 std::string text_of(const OrderedJson& json) {

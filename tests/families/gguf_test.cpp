@@ -157,6 +157,19 @@ TEST(GgufEncoder, IsBertOrDistilBertByItsSegments) {
   EXPECT_EQ(roberta.token_types, 1);
 }
 
+TEST(GgufEncoder, OfT5IsTheEncoderOfTheWhole) {
+  const RaggedTokens source = batch_of("t5-tiny").source;
+  const auto whole = load_model(data / "gguf" / "t5-tiny.gguf");
+  const fs::path file = data / "gguf" / "t5encoder-tiny.gguf";
+  EXPECT_TRUE(read_config(file).encoder_only());
+  Context ctx;
+  const Tensor expected = whole->encode(ctx, source).values.value();
+  for (const auto& model : {load_model(file), map_model(file)}) {
+    const Tensor found = model->encode(ctx, source).values.value();
+    EXPECT_TRUE(std::ranges::equal(found.values<float>(), expected.values<float>()));
+  }
+}
+
 TEST(GgufNeox, TurnsSoManyDimensionsAsTheFileSays) {
   const auto config_with = [](std::uint32_t d_head, std::uint32_t turned) {
     const GgufBytes bytes{
@@ -298,7 +311,7 @@ TEST_F(GgufFileWith, WhatRaptDoesNotKnowIsRefused) {
   EXPECT_TRUE(refused(
       "llama-tiny", std::string_view("\5\0\0\0\0\0\0\0llama", 13), std::string_view("\5\0\0\0\0\0\0\0mamba", 13),
       "key \"general.architecture\": expected one of llama, qwen2, qwen3, gemma2, gpt2, gptneox, bert, t5, "
-      "found \"mamba\""));
+      "t5encoder, found \"mamba\""));
   EXPECT_TRUE(refused("llama-tiny", "llama.rope.dimension_count", "llama.rope.dimension_xxxxx",
                       "key \"llama.rope.dimension_xxxxx\" (4) may change what the model computes"));
   EXPECT_TRUE(
@@ -327,6 +340,8 @@ TEST_F(GgufFileWith, WhatAnEncoderCannotBeIsRefused) {
 
 TEST_F(GgufFileWith, WhatAT5CannotBeIsRefused) {
   EXPECT_TRUE(refused("t5-tiny", "enc.blk.1.attn_norm.weight", "enc.blk.1.attn_rel_b.weigh", "a t5 model has no such"));
+  EXPECT_TRUE(refused("t5-tiny", "dec.blk.0.attn_rel_b.weight", "enc.blk.1.attn_rel_b.weight",
+                      "each layer has relative positions of its own, as in UMT5, which rapt does not compute"));
   EXPECT_TRUE(refused("t5-tiny", "t5.attention.relative", "t5.attention.xelative", "may change what the model"));
   EXPECT_TRUE(refused("t5-gated-tiny", std::string_view("\15\0\0\0\0\0\0\0output.weight", 21),
                       std::string_view("\15\0\0\0\0\0\0\0xutput.weight", 21),

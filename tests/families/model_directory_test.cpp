@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "families/gguf_models.h"
 #include "families/tiny_models.h"
+#include "text/tokenizer.h"
 
 namespace rapt {
 namespace {
@@ -126,6 +128,28 @@ TEST(ModelDirectory, KeepsTheModulesOfSentenceEncoders) {
   EXPECT_THROW(verify_manifest(scratch / "written"), Error);
 }
 
+/// sentence-t5 and others are published with the config of the whole.
+TEST(ModelDirectory, EncodersOfT5ComeAlone) {
+  const Scratch scratch;
+  put_tiny_model("t5-gated-tiny", scratch / "given");
+  const auto whole = load_model(scratch / "given");
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : read_safetensors_directory(scratch / "given").tensors) {
+    if (name.starts_with("encoder.") || name.starts_with("shared.")) tensors.emplace_back(name, tensor.clone());
+  }
+  save_safetensors(scratch / "given" / "model.safetensors", tensors);
+  const auto encoder = load_model(scratch / "given");
+  ASSERT_TRUE(encoder->config().encoder_only());
+  Context ctx;
+  const RaggedTokens texts{{5, 7, 39, 12, 3, 3}, Sequences({0, 4, 6})};
+  const Tensor expected = whole->encode(ctx, texts).values.value();
+  EXPECT_TRUE(std::ranges::equal(encoder->encode(ctx, texts).values.value().values<float>(), expected.values<float>()));
+  expect_same_tensors(scratch / "given", rewritten(scratch, scratch / "given"));
+  const auto config = OrderedJson::parse(config_text(encoder->config()));
+  EXPECT_EQ(config["architectures"][0], "T5EncoderModel");
+  EXPECT_TRUE(read_config(JsonObject::parse(config.dump(), "config.json")).encoder_only());
+}
+
 TEST(ModelDirectory, ShardsBecomeOneFile) {
   const Scratch scratch;
   put_tiny_model("llama-tiny", scratch / "given");
@@ -217,7 +241,79 @@ TEST(ModelDirectory, K7_NumbersThatF16CannotHoldAreRefused) {
   }
 }
 
-TEST(ModelDirectory, WhatIsNoDirectoryIsRefusedWithAdvice) {
+/// Two texts, for whichever sides the model has.
+Tensor logits_or_states(const Transformer& model) {
+  const RaggedTokens texts{{5, 7, 39, 12, 3, 3, 25, 31, 18, 9, 1, 2, 0, 38, 11}, Sequences({0, 9, 15})};
+  Context ctx;
+  if (model.config().encoder_only()) return model.encode(ctx, texts).values.value().clone();
+  Batch batch{.source = {}, .segments = {}, .input = texts, .targets = texts.ids};
+  if (model.config().encoder_decoder()) batch.source = texts;
+  return model.logits(ctx, batch).clone();
+}
+
+class EveryGguf : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(EveryGguf, IsWrittenAsADirectoryThatComputesTheSame) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    SCOPED_TRACE(std::string(name_of(dtype)));
+    const Scratch scratch;
+    const auto given = scratch / "given.gguf";
+    put_gguf_model(GetParam(), given, dtype);
+    const auto written = rewritten(scratch, given);
+    const Tensor expected = logits_or_states(*map_model(given));
+    for (const auto& model : {map_model(written), load_model(written), load_model(given)}) {
+      const Tensor found = logits_or_states(*model);
+      ASSERT_EQ(found.shape(), expected.shape());
+      EXPECT_TRUE(std::ranges::equal(found.values<float>(), expected.values<float>()));
+    }
+    const auto one = load_tokenizer(given);
+    const auto other = load_tokenizer(written);
+    EXPECT_EQ(one->pieces(), other->pieces());
+    EXPECT_EQ(one->encode("the cat is in"), other->encode("the cat is in"));
+    EXPECT_EQ(one->special().mask, other->special().mask);
+    EXPECT_EQ(config_text(read_config(written)), config_text(load_model(given)->config()));
+
+    // And that directory is a directory as any other.
+    const auto kept = load_model_directory(given).directory;
+    EXPECT_EQ(kept.exact(), dtype == DType::f32);
+    EXPECT_EQ(kept.types(), dtype == DType::f32 ? "f32" : std::string(name_of(dtype)) + " and f32");
+    std::filesystem::rename(written, scratch / "first");
+    expect_same_tensors(scratch / "first", rewritten(scratch, scratch / "first"));
+    for (const std::string& name : kept.files())
+      EXPECT_EQ(get(scratch / "first" / name), get(scratch / "written" / name)) << name;
+  }
+}
+
+std::string name_of_instance(const ::testing::TestParamInfo<const char*>& instance) {
+  std::string name = instance.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EveryGguf, ::testing::ValuesIn(trainable_gguf_models), name_of_instance);
+INSTANTIATE_TEST_SUITE_P(Encoders, EveryGguf, ::testing::ValuesIn(encoding_gguf_models), name_of_instance);
+
+TEST(ModelDirectory, OfAGgufFileSaysHowItsModelWrites) {
+  const Scratch scratch;
+  put_gguf_model("llama-tiny", scratch / "given.gguf", DType::f32,
+                 {gguf_u32("tokenizer.ggml.eot_token_id", 7), gguf_u32("tokenizer.ggml.eom_token_id", 0),
+                  gguf_f32("general.sampling.temp", 0.6F), gguf_key("general.sampling.top_k", GgufType::i32, raw(20)),
+                  gguf_f32("general.sampling.xtc_probability", 0.5F),
+                  gguf_string("tokenizer.chat_template", "{{ messages[0].content }}")});
+  const auto written = rewritten(scratch, scratch / "given.gguf");
+  const auto json_of = [&](const char* name) { return nlohmann::json::parse(get(written / name)); };
+  EXPECT_EQ(json_of("generation_config.json"), (nlohmann::json{{"bos_token_id", 0},
+                                                               {"eos_token_id", {0, 7}},
+                                                               {"do_sample", true},
+                                                               {"temperature", 0.6},
+                                                               {"top_k", 20},
+                                                               {"xtc_probability", 0.5}}));
+  EXPECT_EQ(json_of("config.json")["eos_token_id"], (nlohmann::json{0, 7}));
+  EXPECT_EQ(json_of("config.json")["architectures"], nlohmann::json{"LlamaForCausalLM"});
+  EXPECT_EQ(json_of("tokenizer_config.json")["chat_template"], "{{ messages[0].content }}");
+}
+
+TEST(ModelDirectory, WhatIsNoModelIsRefusedWithAdvice) {
   const auto refusal = [](const std::filesystem::path& path) {
     try {
       load_model_directory(path);
@@ -226,8 +322,8 @@ TEST(ModelDirectory, WhatIsNoDirectoryIsRefusedWithAdvice) {
     }
     return std::string();
   };
-  EXPECT_NE(refusal(test_data + "/gguf/llama-tiny.gguf").find("is a GGUF file"), std::string::npos);
-  EXPECT_NE(refusal("/nowhere").find("is not a directory"), std::string::npos);
+  EXPECT_NE(refusal(test_data + "/gguf/llama-tiny.gguf").find("key \"tokenizer.ggml.model\""), std::string::npos);
+  EXPECT_NE(refusal("/nowhere").find("is no model; give a directory"), std::string::npos);
 }
 
 }  // namespace

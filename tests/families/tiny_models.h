@@ -15,8 +15,13 @@ namespace rapt {
 
 inline const std::string test_data = RAPT_TEST_DATA;
 
-/// The XLM-RoBERTa of tests/data has no masked-language head; RoBERTa's is the same with another model type.
+/// The XLM-RoBERTa of tests/data has no masked-language head, and there is no CamemBERT; RoBERTa is the same with
+/// another model type.
 inline constexpr std::string_view headed_xlm_roberta = "xlm-roberta-with-head";
+inline constexpr std::string_view headed_camembert = "camembert-with-head";
+inline bool is_renamed_roberta(std::string_view name) {
+  return name == headed_xlm_roberta || name == headed_camembert;
+}
 
 /// One of each family and of each way to write it that ModelDirectory must keep.
 inline const std::vector<const char*> trainable_models{"marian-tiny",
@@ -32,6 +37,7 @@ inline const std::vector<const char*> trainable_models{"marian-tiny",
                                                        "bert-tiny",
                                                        "roberta-tiny",
                                                        headed_xlm_roberta.data(),
+                                                       headed_camembert.data(),
                                                        "distilbert-tiny",
                                                        "bart-tiny",
                                                        "mbart-tiny",
@@ -122,7 +128,7 @@ inline std::string letter_tokenizer(const ModelConfig& config) {
 /// rapt has no use for.
 inline void put_tiny_model(const std::string& name, const std::filesystem::path& directory, DType dtype = DType::f32) {
   std::filesystem::create_directories(directory);
-  const std::string source = test_data + "/" + (name == headed_xlm_roberta ? "roberta-tiny" : name);
+  const std::string source = test_data + "/" + (is_renamed_roberta(name) ? "roberta-tiny" : name);
   for (const auto& entry : std::filesystem::directory_iterator(source)) {
     if (entry.path().extension() != ".safetensors")
       std::filesystem::copy_file(entry.path(), directory / entry.path().filename());
@@ -131,10 +137,11 @@ inline void put_tiny_model(const std::string& name, const std::filesystem::path&
   for (const auto& [tensor_name, tensor] : read_safetensors_directory(source).tensors)
     tensors.emplace_back(tensor_name, tensor.to(dtype));
   save_safetensors(directory / "model.safetensors", tensors);
-  if (name == headed_xlm_roberta) {
+  if (is_renamed_roberta(name)) {
+    const bool french = name == headed_camembert;
     auto config = OrderedJson::parse(get(directory / "config.json"));
-    config["model_type"] = "xlm-roberta";
-    config["architectures"] = {"XLMRobertaForMaskedLM"};
+    config["model_type"] = french ? "camembert" : "xlm-roberta";
+    config["architectures"] = {french ? "CamembertForMaskedLM" : "XLMRobertaForMaskedLM"};
     put(directory / "config.json", json_text(config));
   }
   const ModelConfig config = read_config(directory);

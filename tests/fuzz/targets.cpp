@@ -12,6 +12,7 @@
 #include "families/config.h"
 #include "families/gguf.h"
 #include "formats/gguf_model.h"
+#include "formats/json.h"
 #include "formats/safetensors.h"
 #include "text/chat_template.h"
 #include "text/gguf_tokenizer.h"
@@ -53,6 +54,7 @@ void gguf(std::string_view input) {
     }
     refusable([&] { read_architecture(read); });
     refusable([&] { gguf_config(read); });
+    refusable([&] { json_line(gguf_generation_config(read)); });
     refusable([&] {
       for (const auto& [name, tensor] : gguf_tensors(shared)) {
         tensor.read();

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "core/memory.h"
+#include "families/gguf_models.h"
 #include "families/tiny_models.h"
 #include "training/memory.h"
 #include "training/toy.h"
@@ -24,12 +25,13 @@ constexpr const char* translations =
     "die sonne brennt\nschnee ist kalt\ner liest viel\nsie tippt code\nsie gehen heim\n";
 
 /// Teaches the model in `given` ten sentences by heart.
-RunRequest request_for(const Scratch& scratch, const std::string& output, const Settings& more = {}) {
+RunRequest request_for(const Scratch& scratch, const std::string& output, const Settings& more = {},
+                       const std::string& given = "given") {
   put(scratch / "source", sentences);
   put(scratch / "target", translations);
-  const ModelConfig config = read_config(scratch / "given");
+  const ModelConfig config = read_config(scratch / given);
   TaskFiles files;
-  FineTuning fine_tuning{.from = scratch / "given"};
+  FineTuning fine_tuning{.from = scratch / given};
   if (config.encoder_decoder()) {
     files.pairs = files.dev_pairs = ParallelFiles{scratch / "source", scratch / "target"};
     if (config.family == "mbart" || config.family == "m2m_100") {
@@ -166,6 +168,44 @@ TEST(FineTuning, ResumesBitForBit) {
     }
   }
 }
+
+class FineTunedGguf : public ::testing::TestWithParam<const char*> {};
+
+/// What is learnt from a file is written as a directory, from which the run goes on.
+TEST_P(FineTunedGguf, BecomesADirectoryThatResumesBitForBit) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    SCOPED_TRACE(std::string(name_of(dtype)));
+    const Scratch scratch;
+    put_gguf_model(GetParam(), scratch / "given.gguf", dtype);
+    const Settings short_run{{"steps", "4"}, {"save-every", "2"}};
+    Listener listener;
+    run_toy(request_for(scratch, "straight", short_run, "given.gguf"), listener);
+    EXPECT_EQ(listener.notes.front(),
+              (scratch / "given.gguf").string() +
+                  ": a GGUF file, written as a Hugging Face directory: config.json, "
+                  "generation_config.json, tokenizer.json, tokenizer_config.json and model.safetensors");
+    EXPECT_LT(listener.steps.back().nll, listener.steps.front().nll);
+    Listener stopped;
+    run_toy(request_for(scratch, "stopped", short_run, "given.gguf"), stopped, 2);
+    const Tensor before = load_model(scratch / "given.gguf")->parameters().front().value().clone();
+    std::filesystem::remove(scratch / "given.gguf");
+    run_toy(resuming(scratch, "stopped"));
+    for (const char* name :
+         {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"})
+      EXPECT_TRUE(get(scratch / "straight" / name) == get(scratch / "stopped" / name)) << name;
+    const Tensor after = load_model(scratch / "stopped")->parameters().front().value();
+    EXPECT_FALSE(std::ranges::equal(after.values<float>(), before.values<float>()));
+    if (const char* kept = std::getenv("RAPT_KEEP_FINE_TUNED"))
+      keep_for_peers(scratch / "straight",
+                     std::filesystem::path(kept) / (std::string(GetParam()) + "-gguf-" + std::string(name_of(dtype))));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FineTunedGguf, ::testing::ValuesIn(trainable_gguf_models), [](const auto& instance) {
+  std::string name = instance.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
 
 TEST(FineTuning, DoesNotDependOnThreads) {
   for (const char* name : {"bert-tiny", "qwen2-tiny", "bart-tiny"}) {
@@ -357,11 +397,8 @@ TEST(FineTuning, RefusesWhatContradictsTheModel) {
   bad.fine_tuning->document = "page";
   refused(bad, "--document: expected file, blank-line, line or chat, found \"page\"");
   bad = good;
-  bad.fine_tuning->from = test_data + "/gguf/llama-tiny.gguf";
-  refused(bad, "is a GGUF file");
-  bad = good;
   bad.fine_tuning->from = scratch / "nowhere";
-  refused(bad, "is not a directory");
+  refused(bad, "is no model; give a directory");
   put(scratch / "empty", "");
   bad = good;
   bad.files.text = scratch / "empty";
@@ -387,6 +424,9 @@ TEST(FineTuning, RefusesWhatTheModelCannotReadOrLearn) {
   std::filesystem::remove_all(scratch / "given");
   put_tiny_model("xlm-roberta-tiny", scratch / "given");
   EXPECT_NE(refusal_of(request_for(scratch, "out")).find("no masked-language head"), std::string::npos);
+  put_gguf_model("bert-tiny", scratch / "given.gguf");
+  EXPECT_NE(refusal_of(request_for(scratch, "out", {}, "given.gguf")).find("no masked-language head"),
+            std::string::npos);
 }
 
 TEST(FineTuning, ResumesOnlyWhatItBegan) {
@@ -408,6 +448,7 @@ TEST(FineTuning, ResumesOnlyWhatItBegan) {
 TEST(FineTuning, MemoryIsCountedFromTheFiles) {
   const auto model = load_model(test_data + "/gpt2-tiny");
   EXPECT_EQ(count_parameters(test_data + "/gpt2-tiny"), model->parameter_count());
+  EXPECT_EQ(count_parameters(test_data + "/gguf/gpt2-tiny.gguf"), model->parameter_count());
   const MemoryNeed need = memory_need(1000, Precision::bf16);
   EXPECT_EQ(need.state, 16'000U);
   EXPECT_EQ(need.total(), 20'000U);
