@@ -40,7 +40,7 @@ struct TranslateOptions {
   /// when not set: as generation_config.json says, else 1
   std::optional<double> repetition_penalty = std::nullopt;
   std::string prefix = {};  ///< what each translation is made to begin with, at no cost
-  int batch_tokens = 4096;  ///< source tokens translated at once
+  int batch_tokens = 4096;  ///< source tokens translated at once, fewer where the free memory has no room
   bool align = false;       ///< fill Translation::alignment
   int align_layer = -1;  ///< decoder layer whose cross-attention aligns; -1: the last but one (the last of one or two)
 };
@@ -73,7 +73,7 @@ class Translator {
   std::string translate(const std::string& line);
   /// For each line its `nbest` translations, best first. An empty line gives empty translations. A line that is longer
   /// than the model can read is translated in parts, cut at the ends of sentences where there are any. Throws Error for
-  /// invalid UTF-8.
+  /// invalid UTF-8, and for a line that takes more memory to translate than is free.
   std::vector<std::vector<Translation>> translate(std::span<const std::string> lines, const TranslateOptions& options);
 
  private:

@@ -162,7 +162,9 @@ void add_search_options(CLI::App& command, TranslateOptions& options) {
   command.add_option("--repetition-penalty", options.repetition_penalty,
                      "over 1: makes tokens that a translation holds less likely (default: the model's "
                      "generation_config.json)");
-  command.add_option("--batch-tokens", options.batch_tokens, "source tokens translated at once")
+  command
+      .add_option("--batch-tokens", options.batch_tokens,
+                  "source tokens translated at once, fewer where memory is short")
       ->capture_default_str()
       ->check(between(1));
 }

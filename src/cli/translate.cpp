@@ -115,7 +115,8 @@ void run(const TranslateCommand& options) {
         .on_progress =
             [&](double part) {
               progress.show(before + part * static_cast<double>(lines.size()), input.expected_lines());
-            }};
+            },
+        .first_line = line + 1};
     const auto translated = model.translate(lines, options.translate, observer);
     for (std::size_t i = 0; i < lines.size(); ++i, ++line) {
       for (const Translation& translation : model.join(translated[i], options.translate))

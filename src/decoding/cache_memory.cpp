@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/arena.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -12,7 +13,25 @@ std::uint64_t cache_bytes(const Transformer& model, const CacheDemand& demand) {
   const auto texts = static_cast<std::uint64_t>(demand.texts);
   // States are sums over a text, kept in f32 whatever they are computed from.
   return texts * (static_cast<std::uint64_t>(size.of_token * demand.tokens) * size_of(demand.dtype) +
-                  static_cast<std::uint64_t>(size.of_hypothesis) * size_of(DType::f32));
+                  static_cast<std::uint64_t>(size.of_hypothesis) * size_of(DType::f32)) +
+         static_cast<std::uint64_t>(size.of_source_token * demand.source_tokens) * size_of(demand.dtype);
+}
+
+std::uint64_t activation_bytes(const Transformer& model, const CacheDemand& demand) {
+  const ModelConfig& config = model.config();
+  const auto logits = static_cast<std::uint64_t>((demand.texts + Arena::row_multiple) * config.vocab);
+  // The residual stream, queries, keys and values, their norms and results; the feed-forward before and after its
+  // activation.
+  const std::int64_t of_source_token = 7 * config.d_model + (config.gated ? 3 : 2) * config.encoder_ff;
+  return logits * size_of(DType::f32) +
+         static_cast<std::uint64_t>(of_source_token * demand.source_tokens) * size_of(demand.dtype);
+}
+
+std::optional<std::uint64_t> free_beside_weights(const Transformer& model, DType compute, bool computed) {
+  const std::optional<std::uint64_t> free = available_memory();
+  if (!free || computed) return free;
+  const std::uint64_t weights = static_cast<std::uint64_t>(model.parameter_count()) * size_of(compute);
+  return *free - std::min(*free, weights);
 }
 
 void require_room(const Transformer& model, const CacheDemand& demand, std::optional<std::uint64_t> free) {

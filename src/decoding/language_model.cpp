@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "core/memory.h"
 #include "decoding/cache_memory.h"
 #include "decoding/checks.h"
 #include "families/checkpoint.h"
@@ -104,10 +103,7 @@ LanguageModel::LanguageModel(const std::filesystem::path& path, const GeneratorO
 }
 
 std::optional<std::uint64_t> LanguageModel::memory_for_cache() const {
-  const std::optional<std::uint64_t> free = available_memory();
-  if (!free || computed_) return free;
-  const std::uint64_t weights = static_cast<std::uint64_t>(model_->parameter_count()) * size_of(ctx_.compute);
-  return *free - std::min(*free, weights);
+  return free_beside_weights(*model_, ctx_.compute, computed_);
 }
 
 /// Room for all texts of some prompts. Throws Error when the memory has none.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/error.h"
+#include "decoding/cache_memory.h"
 #include "decoding/model_stepper.h"
 
 namespace rapt::decoding {
@@ -37,6 +39,50 @@ void prepend(std::span<const std::int32_t> tokens, Hypothesis& hypothesis) {
   hypothesis.log_probabilities.insert(hypothesis.log_probabilities.begin(), tokens.size(), 0.0);
 }
 
+/// The most tokens that a hypothesis of a sentence comes to, those that it begins with included.
+std::int32_t most_tokens(const ModelConfig& config, const TranslationOptions& options, std::int64_t source_tokens) {
+  std::size_t longest_prefix = 0;
+  for (const auto& prefix : options.prefixes) longest_prefix = std::max(longest_prefix, prefix.size());
+  const double written = options.max_length_factor * static_cast<double>(source_tokens) + options.max_length_offset;
+  return static_cast<std::int32_t>(std::min(written, static_cast<double>(config.max_positions))) +
+         static_cast<std::int32_t>(beginning_of(config, options).size() + longest_prefix);
+}
+
+void refuse_for_memory(const TranslationOptions& options, std::size_t source, std::int64_t tokens, std::uint64_t bytes,
+                       std::uint64_t free) {
+  fail("line {}: {} tokens with a beam of {} take {} for keys, values and scores, and {} of memory are free: {}",
+       options.lines.empty() ? static_cast<std::int64_t>(source) + 1 : options.lines[source], tokens, options.beam,
+       gigabytes(bytes), gigabytes(free),
+       options.beam > 1 ? "use a smaller beam (--beam), or break the line into shorter ones"
+                        : "break the line into shorter ones, or free some memory");
+}
+
+/// How many of the sources, of which the first is the longest, are searched together. Throws Error when the memory has
+/// no room for the first.
+std::size_t batch_size(const Context& ctx, const Transformer& model, std::span<const std::vector<std::int32_t>> sources,
+                       std::span<const std::size_t> order, const TranslationOptions& options) {
+  const std::optional<std::uint64_t> free = options.free_memory();
+  CacheDemand demand{.texts = 0,
+                     .tokens = most_tokens(model.config(), options, std::ssize(sources[order.front()])),
+                     .dtype = ctx.compute};
+  if (model.config().limited_positions()) demand.tokens = std::min(demand.tokens, model.config().max_positions);
+  for (std::size_t count = 0; count < order.size(); ++count) {
+    demand.texts += options.beam;
+    demand.source_tokens += std::ssize(sources[order[count]]);
+    const std::uint64_t caches = cache_bytes(model, demand);
+    // As hypotheses grow, one layer's after the other moves to a larger place.
+    const std::uint64_t moving = caches / static_cast<std::uint64_t>(model.config().decoder_layers);
+    // What earlier batches took for their activations is used again.
+    const std::uint64_t activations = activation_bytes(model, demand);
+    const std::uint64_t bytes =
+        caches + moving + activations - std::min<std::uint64_t>(activations, ctx.arena.reserved());
+    const bool fits = !free || bytes <= *free;
+    if (count == 0 && !fits) refuse_for_memory(options, order.front(), demand.source_tokens, bytes, *free);
+    if (count > 0 && (!fits || demand.source_tokens > options.batch_tokens)) return count;
+  }
+  return order.size();
+}
+
 std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transformer& model,
                                                      std::span<const std::vector<std::int32_t>> sources,
                                                      std::span<const std::vector<std::int32_t>> prefixes,
@@ -56,14 +102,12 @@ std::vector<std::vector<Hypothesis>> translate_batch(Context& ctx, const Transfo
     }
   }
   if (options.prefixes.empty() && beginning.size() > 1) beam.bos = beginning.back();
-  const std::size_t longest_first = std::ranges::max_element(first, {}, [](const auto& f) { return f.size(); })->size();
-  const auto longest = static_cast<std::int32_t>(options.max_length_factor * *std::ranges::max_element(lengths));
-  const double longest_source = *std::ranges::max_element(lengths);
+  const std::int32_t longest = *std::ranges::max_element(lengths);
   ModelStepper stepper(ctx, model, RaggedTokens::of(sources),
                        {.max_hypotheses = static_cast<std::int32_t>(sources.size()) * options.beam,
-                        .capacity = longest + options.max_length_offset + static_cast<std::int32_t>(longest_first),
+                        .capacity = most_tokens(model.config(), options, longest),
                         .before_chunk = [&, written = 0.0](std::int64_t /*done*/, std::int64_t /*all*/) mutable {
-                          if (on_progress) on_progress(std::min(1.0, written++ / longest_source));
+                          if (on_progress) on_progress(std::min(1.0, written++ / longest));
                         }});
   auto found = beam_search(ctx, stepper, RaggedTokens::of(first), lengths, beam);
   for (std::size_t i = 0; i < found.size(); ++i) {
@@ -90,12 +134,11 @@ std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& 
   for (std::size_t begin = 0; begin < order.size();) {
     std::vector<std::vector<std::int32_t>> batch, prefixes;
     std::int64_t tokens = 0;
-    std::size_t end = begin;
-    while (end < order.size() && (end == begin || tokens + std::ssize(sources[order[end]]) <= options.batch_tokens)) {
-      batch.push_back(sources[order[end]]);
-      prefixes.push_back(options.prefixes.empty() ? std::vector<std::int32_t>() : options.prefixes[order[end]]);
+    const std::size_t end = begin + batch_size(ctx, model, sources, std::span(order).subspan(begin), options);
+    for (std::size_t i = begin; i < end; ++i) {
+      batch.push_back(sources[order[i]]);
+      prefixes.push_back(options.prefixes.empty() ? std::vector<std::int32_t>() : options.prefixes[order[i]]);
       tokens += std::ssize(batch.back());
-      ++end;
     }
     const auto tell = [&](double part_of_batch) {
       if (options.on_progress)

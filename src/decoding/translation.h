@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "core/memory.h"
 #include "decoding/beam.h"
 #include "model/transformer.h"
 
@@ -29,10 +31,15 @@ struct TranslationOptions {
   /// Told again and again which part of the sources is translated, from 0 to 1: within a batch, as if translations were
   /// as long as their sources.
   std::function<void(double part)> on_progress = {};
+  /// Asked before each batch for the bytes of memory that are free, if anybody knows.
+  std::function<std::optional<std::uint64_t>()> free_memory = available_memory;
+  std::vector<std::int64_t> lines = {};  ///< that the sources are of, for errors; when empty, 1, 2, ...
 };
 
 /// The n best translations of each source (ids with the end of the sentence), best first, in the order of the sources.
-/// Sentences of similar length are searched together; what a sentence gets does not depend on its company.
+/// Sentences of similar length are searched together, as many as batch_tokens and the free memory allow; what a
+/// sentence gets does not depend on its company. Throws Error, before any work of its batch, for a sentence whose
+/// search alone takes more memory than is free.
 std::vector<std::vector<Hypothesis>> translate(Context& ctx, const Transformer& model,
                                                std::span<const std::vector<std::int32_t>> sources,
                                                const TranslationOptions& options);

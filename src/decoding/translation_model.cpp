@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "decoding/alignment.h"
+#include "decoding/cache_memory.h"
 #include "decoding/segments.h"
 #include "families/checkpoint.h"
 #include "text/utf8.h"
@@ -92,6 +94,10 @@ std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<c
   }
   TranslationOptions search = search_options(options);
   search.on_progress = observer.on_progress;
+  search.free_memory = [&, computed = computed_]() mutable {
+    return free_beside_weights(*model_, ctx_.compute, std::exchange(computed, true));
+  };
+  for (const std::size_t line : line_of) search.lines.push_back(observer.first_line + static_cast<std::int64_t>(line));
   if (!options.prefix.empty()) {
     require_utf8(options.prefix, "the prefix");
     const auto prefix = tokenizer_->target().encode(options.prefix, {.special_tokens = false});
@@ -101,6 +107,7 @@ std::vector<std::vector<TranslatedPart>> TranslationModel::translate(std::span<c
     }
   }
   auto hypotheses = decoding::translate(ctx_, *model_, sources, search);
+  computed_ = computed_ || !sources.empty();
   std::vector<std::vector<TranslatedPart>> translated(lines.size());
   for (std::size_t i = 0; i < sources.size(); ++i) {
     translated[line_of[i]].push_back({std::move(sources[i]), std::move(hypotheses[i])});

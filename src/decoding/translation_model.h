@@ -31,6 +31,7 @@ struct TranslationObserver {
   /// Before the work: lines[line] is translated in so many parts, because it is longer than the model reads.
   std::function<void(std::size_t line, std::size_t parts)> on_parts = {};
   std::function<void(double part)> on_progress = {};  ///< see TranslationOptions
+  std::int64_t first_line = 1;                        ///< what errors call lines[0]
 };
 
 class TranslationModel {
@@ -48,7 +49,8 @@ class TranslationModel {
   std::vector<std::int32_t> encode_source(std::string_view text) const;
   std::vector<std::int32_t> encode_target(std::string_view text) const;
 
-  /// Translates every line, each in as many parts as its length needs (none when it is empty).
+  /// Translates every line, each in as many parts as its length needs (none when it is empty). Throws Error for a line
+  /// that the memory has no room to translate.
   std::vector<std::vector<TranslatedPart>> translate(std::span<const std::string> lines,
                                                      const TranslateOptions& options,
                                                      const TranslationObserver& observer = {});
@@ -65,6 +67,7 @@ class TranslationModel {
   std::vector<AlignedWords> align(const TranslatedPart& part, const Hypothesis& hypothesis, int layer);
 
   Context ctx_;
+  bool computed_ = false;  // whether the weights are in memory
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   GenerationConfig config_;

@@ -303,8 +303,8 @@ void DirectoryWriter::swap_in() {
   const char* from = temporary_.c_str();
   const char* to = destination_.c_str();
   if (!is_there(destination_)) {
-    require(operations_.rename(from, to) == 0, "{}: cannot be put in place: {}", shown(destination_),
-            system_message(errno));
+    const bool renamed = operations_.rename(from, to) == 0;
+    require(renamed, "{}: cannot be put in place: {}", shown(destination_), system_message(errno));
   } else if (operations_.exchange(from, to) == 0) {
     displaced_ = temporary_;
   } else {
@@ -319,8 +319,8 @@ void DirectoryWriter::move_aside_and_in() {
   // Held between the two renames: recover() waits for it.
   const FileDescriptor claim = open_directory(destination_);
   flock(claim.get(), LOCK_EX);
-  require(operations_.rename(destination_.c_str(), aside.c_str()) == 0, "{}: cannot be moved aside: {}",
-          shown(destination_), system_message(errno));
+  const bool moved = operations_.rename(destination_.c_str(), aside.c_str()) == 0;
+  require(moved, "{}: cannot be moved aside: {}", shown(destination_), system_message(errno));
   if (operations_.rename(temporary_.c_str(), destination_.c_str()) != 0) {
     const int error = errno;
     operations_.rename(aside.c_str(), destination_.c_str());
@@ -350,8 +350,8 @@ void recover(const fs::path& directory) {
   const FileDescriptor claim = open_directory(aside);
   flock(claim.get(), LOCK_EX);
   if (is_there(destination) || !is_there(aside)) return;
-  require(rename(aside.c_str(), destination.c_str()) == 0, "{}: cannot be put back from {}: {}", shown(destination),
-          shown(aside), system_message(errno));
+  const bool put_back = rename(aside.c_str(), destination.c_str()) == 0;
+  require(put_back, "{}: cannot be put back from {}: {}", shown(destination), shown(aside), system_message(errno));
   sync_directory(destination.parent_path());
 }
 

@@ -30,7 +30,8 @@ std::string_view kind_of(mode_t mode) {
 
 struct stat status_of(int file, const std::filesystem::path& path) {
   struct stat status {};
-  require(fstat(file, &status) == 0, "{}: cannot be examined: {}", shown(path), system_message(errno));
+  const bool known = fstat(file, &status) == 0;
+  require(known, "{}: cannot be examined: {}", shown(path), system_message(errno));
   return status;
 }
 
@@ -91,12 +92,12 @@ std::string name_of_descriptor(int file) {
   return fmt::format("/proc/self/fd/{}", file);
 }
 
-std::filesystem::path directory_of(const std::filesystem::path& path) {
-  return path.has_parent_path() ? path.parent_path() : ".";
-}
-
-/// A new file without a name that can be given one in the directory; -1 where there is no such thing.
-int open_without_name(const std::filesystem::path& directory, FileOperations& operations) {
+/// A new file without a name that can be given `path` for one; -1 where there is no such thing.
+int open_without_name(const std::filesystem::path& path, FileOperations& operations) {
+  struct stat status {};
+  const bool is_free = lstat(path.c_str(), &status) != 0 && errno == ENOENT;
+  if (!is_free) return -1;
+  const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
   const int file = operations.open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (file < 0 || access(name_of_descriptor(file).c_str(), F_OK) == 0) return file;
   operations.close(file);
@@ -217,7 +218,7 @@ FileOperations& FileOperations::system() {
 
 OutputFile::OutputFile(const std::filesystem::path& path, FileOperations& operations, const OutputFileOptions& options)
     : path_(path), named_(options.named.empty() ? path : options.named), operations_(operations) {
-  if (options.appears_when_closed) file_ = open_without_name(directory_of(path), operations);
+  if (options.appears_when_closed) file_ = open_without_name(path, operations);
   has_name_ = file_ < 0;
   if (has_name_) file_ = operations.open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   require(file_ >= 0, "{}: cannot be created: {}; choose another place", shown(named_), system_message(errno));
@@ -239,11 +240,10 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 }
 
 void OutputFile::close() {
-  require(operations_.fsync(file_) == 0, "{}: cannot be brought to the disk: {}", shown(named_), system_message(errno));
-  if (!std::exchange(has_name_, true)) {
-    require(operations_.link(file_, path_.c_str()) == 0, "{}: cannot be put in place: {}", shown(named_),
-            system_message(errno));
-  }
+  const bool synced = operations_.fsync(file_) == 0;
+  require(synced, "{}: cannot be brought to the disk: {}", shown(named_), system_message(errno));
+  const bool linked = std::exchange(has_name_, true) || operations_.link(file_, path_.c_str()) == 0;
+  require(linked, "{}: cannot be put in place: {}", shown(named_), system_message(errno));
   // Linux closes the descriptor even when it reports EINTR.
   const int closed = operations_.close(std::exchange(file_, -1));
   require(closed == 0 || errno == EINTR, "{}: cannot be closed: {}", shown(named_), system_message(errno));
@@ -268,8 +268,8 @@ void write_file_durably(const std::filesystem::path& path, const FileContents& c
   OutputFile file(temporary.path(), operations, {.named = path, .appears_when_closed = true});
   contents(file);
   file.close();
-  require(operations.rename(temporary.path().c_str(), path.c_str()) == 0, "{}: cannot be replaced: {}", shown(path),
-          system_message(errno));
+  const bool renamed = operations.rename(temporary.path().c_str(), path.c_str()) == 0;
+  require(renamed, "{}: cannot be replaced: {}", shown(path), system_message(errno));
   temporary.renamed();
   sync_directory(path.parent_path(), operations);
 }

@@ -349,6 +349,8 @@ CacheSize Transformer::cache_size() const {
     } else {
       size.of_token += 2 * static_cast<std::int64_t>(options.kv_heads) * options.d_head;
     }
+    const ops::AttentionOptions& cross = layer.cross_attention.options;
+    if (config_.encoder_decoder()) size.of_source_token += 2 * static_cast<std::int64_t>(cross.kv_heads) * cross.d_head;
   }
   return size;
 }

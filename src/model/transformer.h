@@ -27,8 +27,9 @@ struct Batch {
 
 /// What decoding keeps, in elements.
 struct CacheSize {
-  std::int64_t of_token = 0;       ///< keys and values of softmax layers, for each token of a hypothesis
-  std::int64_t of_hypothesis = 0;  ///< states of linear layers
+  std::int64_t of_token = 0;         ///< keys and values of softmax layers, for each token of a hypothesis
+  std::int64_t of_hypothesis = 0;    ///< states of linear layers
+  std::int64_t of_source_token = 0;  ///< keys and values of cross-attention, for each token of a source
 };
 
 using LossOptions = ops::CrossEntropyOptions;

@@ -86,7 +86,7 @@ class Piped {
   }
   bool wait(const std::function<bool()>& happened) {
     using Clock = std::chrono::steady_clock;
-    /// So long that only what never comes takes it.
+    // So long that only what never comes takes it.
     constexpr std::chrono::seconds patience(60);
     for (const auto begin = Clock::now(); Clock::now() - begin < patience; usleep(2000)) {
       take();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "decoding/model_stepper.h"
 #include "families/checkpoint.h"
 
 namespace rapt::decoding {
@@ -29,6 +30,29 @@ TEST(CacheMemory, IsCountedByTokensAndTexts) {
   EXPECT_EQ(linear->cache_size().of_token, 0);
   EXPECT_EQ(cache_bytes(*linear, {.texts = 3, .tokens = 100, .dtype = DType::bf16}),
             cache_bytes(*linear, {.texts = 3, .tokens = 1'000'000}));
+}
+
+TEST(CacheMemory, AnEncoderDecoderKeepsItsSources) {
+  const auto model = load_model(data + "/t5-tiny");
+  const CacheSize size = model->cache_size();
+  EXPECT_EQ(size.of_token, 2 * 2 * 4 * 6) << "2 layers, keys and values of 4 heads of 6";
+  EXPECT_EQ(size.of_source_token, size.of_token);
+  const auto elements = static_cast<std::uint64_t>(size.of_token * 3 * 100 + size.of_source_token * 40);
+  EXPECT_EQ(cache_bytes(*model, {.texts = 3, .tokens = 100, .source_tokens = 40}), 4 * elements);
+  EXPECT_EQ(cache_bytes(*model, {.texts = 3, .tokens = 100, .source_tokens = 40, .dtype = DType::bf16}), 2 * elements);
+  EXPECT_EQ(load_model(data + "/llama-tiny")->cache_size().of_source_token, 0);
+}
+
+/// The estimate is of the size of what the arena really comes to.
+TEST(CacheMemory, ActivationsAreEstimated) {
+  const auto model = load_model(data + "/t5-tiny");
+  Context ctx({.threads = 1});
+  const std::vector<std::vector<std::int32_t>> sources(64, std::vector<std::int32_t>(100, 7));
+  ModelStepper stepper(ctx, *model, RaggedTokens::of(sources), {.max_hypotheses = 64, .capacity = 8});
+  stepper.step(ctx, RaggedTokens::of(std::vector<std::vector<std::int32_t>>(64, {0})));
+  const auto estimate = static_cast<double>(activation_bytes(*model, {.texts = 64, .source_tokens = 6400}) +
+                                            cache_bytes(*model, {.texts = 64, .source_tokens = 6400}));
+  EXPECT_NEAR(static_cast<double>(ctx.arena.reserved()) / estimate, 1, 0.5);
 }
 
 TEST(CacheMemory, WhatDoesNotFitIsRefusedWithSizesAndAdvice) {

@@ -184,7 +184,7 @@ void fail_each_call(int error) {
     const Scratch scratch;
     save(scratch / "model", 1);
     Operations operations(call, call, error);
-    if (refuses([&] { save(scratch / "model", 2, operations); }, scratch.path().native())) {
+    if (refuses([&] { save(scratch / "model", 2, operations); }, scratch.path().native(), system_message(error))) {
       EXPECT_EQ(step_of(scratch / "model"), 1) << what;
     } else {
       EXPECT_EQ(step_of(scratch / "model"), 2) << what;

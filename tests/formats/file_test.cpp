@@ -131,6 +131,8 @@ TEST(WriteFileDurably, RefusesToReplaceWhatIsNotAFile) {
   EXPECT_TRUE(refuses([] { write_file_durably("/dev/null", "x"); }, "/dev/null: is a device and cannot be replaced"));
   EXPECT_TRUE(refuses([] { write_file_durably("/proc/rapt", "x"); }, "/proc/rapt: cannot be created"));
   EXPECT_TRUE(refuses([&] { write_file_durably(scratch / "missing/file", "x"); }, "No such file"));
+  EXPECT_TRUE(
+      refuses([&] { require_writable(scratch / std::string(250, 'x')); }, "cannot be created: File name too long"));
 }
 
 /// Fails each call in turn, of which the last two are of the directory.
@@ -143,7 +145,7 @@ void expect_the_old_file_whatever_fails() {
       put(scratch / "file", "old");
       Operations operations(call, call, error);
       const auto write = [&] { write_file_durably(scratch / "file", "new", operations); };
-      const bool refused = refuses(write, scratch.path().native());
+      const bool refused = refuses(write, scratch.path().native(), system_message(error));
       const std::string left = get(scratch / "file");
       EXPECT_EQ(left, refused && !operations.renamed() ? "old" : "new") << "call " << call;
       EXPECT_EQ(count_names(scratch.path()), 1) << "call " << call;
