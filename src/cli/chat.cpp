@@ -159,7 +159,7 @@ class Chat {
   static void note(fmt::format_string<Args...> format, Args&&... args) {
     cli::flush();
     cli::erase_live_line();
-    fmt::print(stderr, "({})\n", fmt::format(format, std::forward<Args>(args)...));
+    cli::say(fmt::format("({})\n", fmt::format(format, std::forward<Args>(args)...)));
   }
 
   /// Whether the conversation goes on.
@@ -182,7 +182,7 @@ class Chat {
     const std::string argument = begin == std::string::npos ? "" : line.substr(begin);
     if (command == "/quit" || command == "/exit") return false;
     if (command == "/help") {
-      fmt::print(stderr, "{}", kChatHelp);
+      cli::say(kChatHelp);
     } else if (command == "/clear") {
       conversation_.clear();
       note("a new conversation");

@@ -1,10 +1,12 @@
 #include "cli/command_line.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <iostream>
 #include <memory>
 #include <string_view>
 #include <vector>
+
+#include "cli/output.h"
 
 namespace rapt::cli {
 namespace {
@@ -234,13 +236,18 @@ void use_help_format(CLI::App& app) {
 }
 
 int answer(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0 || error.get_name() == "RuntimeError") return app.exit(error);
+  if (error.get_exit_code() == 0 || error.get_name() == "RuntimeError") {
+    const int status = app.exit(error);
+    if (std::cout.flush()) return status;
+    warn("standard output cannot be written to");
+    return 1;
+  }
   const CLI::App& command = innermost(app);
   if (!commands_of(command).empty() && command.remaining().empty()) {
-    fmt::print(stderr, "{}", command.help());
+    say(command.help());
     return kWrongArguments;
   }
-  fmt::print(stderr, "rapt: {} ({} --help)\n", message_of(command, error), name_of(command));
+  warn("{} ({} --help)", message_of(command, error), name_of(command));
   return kWrongArguments;
 }
 

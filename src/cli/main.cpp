@@ -10,6 +10,7 @@
 #include "cli/evaluate.h"
 #include "cli/generate.h"
 #include "cli/inspect.h"
+#include "cli/output.h"
 #include "cli/pull.h"
 #include "cli/train.h"
 #include "cli/translate.h"
@@ -17,6 +18,7 @@
 
 // NOLINTNEXTLINE(bugprone-exception-escape): what throws outside of try is a mistake in the declaration of options.
 int main(int argc, char** argv) {
+  rapt::cli::open_standard_streams();
   rapt::install_sigbus_message();
   CLI::App app{"rapt trains, runs and shows Transformers on CPUs"};
   rapt::cli::use_help_format(app);

@@ -1,9 +1,11 @@
 #include "cli/output.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -53,18 +55,29 @@ std::optional<int> terminal_columns() {
   return known ? size.ws_col : usual;
 }
 
+void open_standard_streams() {
+  // Opened the wrong way round, so that reading the one and writing the others fail.
+  constexpr std::array ways{O_WRONLY, O_RDONLY, O_RDONLY};
+  for (int stream = 0; stream < std::ssize(ways); ++stream) {
+    if (fcntl(stream, F_GETFD) == -1 && errno == EBADF) open("/dev/null", ways[static_cast<std::size_t>(stream)]);
+  }
+}
+
+void say(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 void show_live_line(std::string_view text) {
   const std::optional<int> columns = terminal_columns();
   if (!columns) return;
-  fmt::print(stderr, "\r{}\033[K", text.substr(0, static_cast<std::size_t>(*columns - 1)));
-  std::fflush(stderr);
+  say(fmt::format("\r{}\033[K", text.substr(0, static_cast<std::size_t>(*columns - 1))));
   live_line_is_shown = true;
 }
 
 void erase_live_line() {
   if (!live_line_is_shown) return;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  say("\r\033[K");
   live_line_is_shown = false;
 }
 

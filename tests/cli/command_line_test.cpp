@@ -52,6 +52,30 @@ TEST(CommandLine, NothingIsAnsweredWithHelp) {
   EXPECT_TRUE(run_command("--version").output.starts_with("rapt "));
 }
 
+TEST(CommandLine, MessagesThatCannotBeWrittenCostNoResult) {
+  const std::string embed = RAPT_COMMAND " embed " RAPT_TEST_DATA "/embed-tiny";
+  for (const char* messages : {"2> /dev/full", "2>&-"}) {
+    const Scratch scratch;
+    put(scratch / "in", "a line that is not \xff UTF-8\n");
+    const std::string line =
+        embed + " --output " + (scratch / "vectors").string() + " < " + (scratch / "in").string() + " " + messages;
+    EXPECT_EQ(std::system(line.c_str()), 0) << messages;
+    EXPECT_TRUE(get(scratch / "vectors").starts_with("[")) << get(scratch / "vectors");
+  }
+}
+
+TEST(CommandLine, ResultsThatCannotBeWrittenAreErrors) {
+  for (const char* output : {"> /dev/full", ">&-"}) {
+    const Scratch scratch;
+    for (const char* arguments : {"--help", "--version", "generate --help", "inspect " RAPT_TEST_DATA "/llama-tiny"}) {
+      const std::string line =
+          std::string(RAPT_COMMAND) + " " + arguments + " " + output + " 2> " + (scratch / "err").string();
+      EXPECT_EQ(WEXITSTATUS(std::system(line.c_str())), 1) << line;
+      EXPECT_TRUE(get(scratch / "err").starts_with("rapt: standard output")) << line << get(scratch / "err");
+    }
+  }
+}
+
 TEST(CommandLine, WrongNamesAreToldWithWhatIsNear) {
   EXPECT_TRUE(refused("genrate model", "genrate: there is no such command; did you mean generate? (rapt --help)"));
   EXPECT_TRUE(refused("frobnicate", "frobnicate: there is no such command (rapt --help)"));

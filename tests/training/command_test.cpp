@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "families/checkpoint.h"
@@ -93,7 +95,7 @@ const Settings endless{{"steps", "1000000"}, {"validate-every", "0"}, {"save-eve
 
 /// K5: a signal in the middle of training saves, exits with 143, and can be resumed.
 TEST(TrainCommand, SavesAndExitsOnSignals) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     const Scratch scratch;
     put_toy_files(scratch);
     Command command(arguments(scratch, "out", endless), scratch / "log");
@@ -139,6 +141,35 @@ TEST(TrainCommand, SavesAndResumesAModelThatIsTrainedFurther) {
   Command refused({RAPT_COMMAND, "train", "--prefix", "x", "--output", scratch / "other"}, scratch / "log");
   EXPECT_EQ(refused.wait(), 1);
   EXPECT_NE(get(scratch / "log").find("--prefix x goes with --from"), std::string::npos) << get(scratch / "log");
+}
+
+/// K5: as Ctrl-C does to "rapt train 2>&1 | tee log": the reader of the messages is gone when the run hears that it
+/// should end.
+TEST(TrainCommand, SavesWhenNobodyReadsItsMessages) {
+  const Scratch scratch;
+  put_toy_files(scratch);
+  ASSERT_EQ(mkfifo((scratch / "log").c_str(), 0600), 0);
+  std::optional<Command> command;
+  {
+    const int reader = open((scratch / "log").c_str(), O_RDONLY | O_NONBLOCK);
+    command.emplace(arguments(scratch, "out", endless), scratch / "log");
+    const bool began = wait_until([&] { return newest_step(scratch / "out") >= 5; });
+    close(reader);
+    ASSERT_TRUE(began);
+  }
+  const std::int64_t before = newest_step(scratch / "out");
+  ASSERT_TRUE(wait_until([&] { return newest_step(scratch / "out") >= before + 20; }));
+  command->signal(SIGINT);
+  EXPECT_EQ(command->wait(), 143);
+}
+
+/// A full disk under the log is no reason to lose a run.
+TEST(TrainCommand, GoesOnWhenMessagesCannotBeWritten) {
+  const Scratch scratch;
+  put_toy_files(scratch);
+  Command command(arguments(scratch, "out", {{"steps", "5"}}), "/dev/full");
+  EXPECT_EQ(command.wait(), 0);
+  EXPECT_NO_THROW(load_model(scratch / "out"));
 }
 
 /// K5: a second signal ends the process at once; what was saved before is whole.

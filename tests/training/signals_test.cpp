@@ -24,6 +24,25 @@ TEST(StopSignals, EndTheProcessTheSecondTime) {
   EXPECT_EQ(wait_for(child), -SIGTERM);
 }
 
+TEST(StopSignals, DoNotEndAProcessWhoseTerminalIsGone) {
+  const pid_t child = in_child([] {
+    const StopSignals signals;
+    for (const int signal : {SIGHUP, SIGHUP, SIGPIPE}) raise(signal);
+    return signals.received() ? 0 : 1;
+  });
+  EXPECT_EQ(wait_for(child), 0);
+}
+
+TEST(StopSignals, StayDeafUnderNohup) {
+  const pid_t child = in_child([] {
+    std::signal(SIGHUP, SIG_IGN);
+    const StopSignals signals;
+    raise(SIGHUP);
+    return signals.received() ? 1 : 0;
+  });
+  EXPECT_EQ(wait_for(child), 0);
+}
+
 TEST(StopSignals, PutTheEarlierHandlersBack) {
   std::signal(SIGINT, SIG_IGN);
   {
