@@ -30,8 +30,8 @@ TranslationModel::TranslationModel(const std::filesystem::path& directory, const
     : ctx_({.threads = options.threads, .compute = options.precision == Precision::bf16 ? DType::bf16 : DType::f32}),
       model_(map_model(directory, parse_attention_rules(options.attention))),
       config_(read_generation_config(directory)) {
-  require(model_->config().encoder_decoder(), "{}: a {} model does not translate; use rapt generate",
-          directory.string(), model_->config().family);
+  require(model_->config().encoder_decoder(), "{}: a {} model does not translate; use rapt {}", directory.string(),
+          model_->config().family, model_->config().encoder_only() ? "embed" : "generate");
   tokenizer_ = load_tokenizer(directory);
   const auto fits = [&](const char* side, const Tokenizer& tokenizer, std::int64_t vocab) {
     require(tokenizer.vocab_size() <= vocab,

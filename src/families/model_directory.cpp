@@ -11,7 +11,6 @@
 #include "families/gguf.h"
 #include "formats/file.h"
 #include "formats/gguf.h"
-#include "text/tokenizer.h"
 
 namespace rapt {
 namespace {
@@ -62,10 +61,9 @@ std::map<std::string, std::string> files_of(const fs::path& directory) {
   return files;
 }
 
-/// What a GGUF file says, in the files of a directory.
+/// What a GGUF file says of its model, in the files of a directory.
 std::map<std::string, std::string> files_of_gguf(const fs::path& file, const ModelConfig& config) {
-  std::map<std::string, std::string> files = load_tokenizer(file)->files();
-  files.emplace(config_name, config_text(config));
+  std::map<std::string, std::string> files{{std::string(config_name), config_text(config)}};
   if (!config.encoder_only())
     files.emplace("generation_config.json", json_text(gguf_generation_config(read_gguf(file))));
   return files;
@@ -92,6 +90,10 @@ ModelDirectory::ModelDirectory(const fs::path& model, const ModelConfig& config,
   for (StoredTensor& tensor : account_.stored) {
     if (tensor.constant.defined()) tensor.constant = tensor.constant.clone();
   }
+}
+
+void ModelDirectory::add_files(const std::map<std::string, std::string>& files) {
+  files_.insert(files.begin(), files.end());
 }
 
 void ModelDirectory::write(const Transformer& model, DirectoryWriter& writer) const {

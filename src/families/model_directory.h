@@ -19,9 +19,12 @@ namespace rapt {
 class ModelDirectory {
  public:
   /// Reads the files beside the weights, and those in the directories that a sentence encoder's modules.json names.
-  /// Of a GGUF file, makes config.json, generation_config.json, tokenizer.json and tokenizer_config.json. Throws Error
+  /// Of a GGUF file, makes config.json and generation_config.json; those of its tokenizer are to be added. Throws Error
   /// for what cannot be read. `config` and `account`: of its model and weights.
   ModelDirectory(const std::filesystem::path& model, const ModelConfig& config, TensorAccount account);
+
+  /// Adds files, by name, beside the weights.
+  void add_files(const std::map<std::string, std::string>& files);
 
   /// Adds the directory to a checkpoint with the numbers of `model`: config.json and every other file that was beside
   /// the weights byte for byte (how layers attend is added to config.json where that was changed), and

@@ -193,9 +193,6 @@ Subject given_model(const Context& ctx, const Plan& plan, const fs::path& direct
   check_files_for(read_config(directory), fine_tuning, plan.files);
   check_memory(directory, plan.recipe.precision, available_memory(), observer);
   auto [model, kept] = load_model_directory(directory, plan.recipe.model.attention, plan.recipe.seed);
-  if (is_gguf(directory))
-    observer.note(fmt::format("{}: a GGUF file, written as a Hugging Face directory: {} and model.safetensors",
-                              fine_tuning.from, fmt::join(kept.files(), ", ")));
   observer.note(fmt::format("{}: {}, weights in {}{}", fine_tuning.from, model->config().family, kept.types(),
                             kept.exact() ? "" : "; trained in f32, and written in the type they came in"));
   if (!kept.fresh().empty())
@@ -206,6 +203,11 @@ Subject given_model(const Context& ctx, const Plan& plan, const fs::path& direct
     observer.note(fmt::format("gated_delta: {} tensors (\"{}\", ...) of layers that attend otherwise now are left out",
                               kept.unused().size(), kept.unused().front()));
   auto task = prepare_fine_tuning(ctx, plan.recipe, plan.files, fine_tuning, model->config(), directory, observer);
+  if (is_gguf(directory)) {
+    kept.add_files(task->tokenizer->files());
+    observer.note(fmt::format("{}: a GGUF file, written as a Hugging Face directory: {} and model.safetensors",
+                              fine_tuning.from, fmt::join(kept.files(), ", ")));
+  }
   return {.model = std::move(model), .task = std::move(task), .directory = std::move(kept)};
 }
 

@@ -37,6 +37,15 @@ TEST(GgufTranslation, OneFileTranslates) {
   EXPECT_EQ(model.join(parts[0], {})[0].text, model.tokenizer().decode(expected.tokens));
 }
 
+TEST(GgufTranslation, AnEncoderAloneIsRefusedWithAdvice) {
+  try {
+    const TranslationModel model(std::filesystem::path(RAPT_TEST_DATA) / "gguf" / "t5encoder-tiny.gguf", {});
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a t5 model does not translate; use rapt embed"), std::string::npos);
+  }
+}
+
 TEST_P(LanguageChoice, TranslationsBeginWithTheTargetLanguage) {
   TranslationModel plain(directory_, {.threads = 1});
   TranslationModel model(directory_, {.threads = 1, .source_language = "de_DE", .target_language = "en_XX"});
