@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -58,24 +59,29 @@ ChatTemplate chat_template_of(const std::string& model) {
 }
 
 /// While it lives, the terminal does not show what is typed: keys pressed during an answer would stand in the middle of
-/// it. They are not lost, but begin the next message.
+/// it. They are not lost, but begin the next message. At most one lives at a time.
 class Unseen {
  public:
-  explicit Unseen(bool terminal) : hides_(terminal && tcgetattr(STDIN_FILENO, &before_) == 0) {
-    if (!hides_) return;
+  explicit Unseen(bool terminal) {
+    if (!terminal || tcgetattr(STDIN_FILENO, &before_) != 0) return;
+    hides_ = 1;
     termios hidden = before_;
     hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
     tcsetattr(STDIN_FILENO, TCSANOW, &hidden);
   }
-  ~Unseen() {
-    if (hides_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
-  }
+  ~Unseen() { show_again(); }
   Unseen(const Unseen&) = delete;
   Unseen& operator=(const Unseen&) = delete;
 
+  /// Also called by the handler of a signal that ends the process.
+  static void show_again() {
+    if (hides_ != 0) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+    hides_ = 0;
+  }
+
  private:
-  termios before_{};
-  bool hides_;
+  static inline termios before_{};
+  static inline volatile std::sig_atomic_t hides_ = 0;
 };
 
 /// Lines that are typed at a terminal, or that come from a file or a program.
@@ -204,7 +210,7 @@ class Chat {
 
   void answer(const std::string& message) {
     std::optional<training::StopSignals> signals;
-    if (terminal_) signals.emplace();
+    if (terminal_) signals.emplace(Unseen::show_again);
     const Unseen unseen(terminal_);
     cli::ProgressLine progress("tokens");
     const decoding::Reply reply = conversation_.send(

@@ -40,7 +40,7 @@ SentenceEncoder::SentenceEncoder(const std::filesystem::path& directory, const E
   const ModelConfig& config = model_->config();
   require(config.encoder_only(), "{}: a {} model {}; rapt embed needs an encoder, such as BERT or RoBERTa{}",
           modules_.encoder.string(), config.family, config.decoder_only() ? "continues texts" : "translates",
-          config.decoder_only() ? ", but with --words" : "");
+          config.decoder_only() ? "; for a vector of each word, give --words" : "");
   tokenizer_ = load_tokenizer(modules_.encoder);
   require(tokenizer_->vocab_size() <= config.vocab,
           "{}: the tokenizer has {} pieces, config.json only {}; the files are not from the same model",

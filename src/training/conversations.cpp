@@ -61,15 +61,15 @@ Conversation read_conversation(std::string_view line, const ChatTemplate& chat_t
   return result;
 }
 
-Conversations read_conversations(const Context& ctx, const std::vector<std::string_view>& lines, std::int64_t limit,
-                                 const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
+Conversations read_conversations(const Context& ctx, const std::vector<std::string_view>& lines, std::int64_t before,
+                                 std::int64_t limit, const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
   std::vector<Conversation> read(lines.size());
   ctx.parallel_for(std::ssize(lines), [&](std::int64_t i) {
     try {
       read[static_cast<std::size_t>(i)] =
           read_conversation(lines[static_cast<std::size_t>(i)], chat_template, tokenizer);
     } catch (const Error& error) {
-      fail("conversation {}: {}", i + 1, error.what());
+      fail("conversation {}: {}", before + i + 1, error.what());
     }
   });
   Conversations result;

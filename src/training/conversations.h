@@ -32,9 +32,9 @@ struct Conversations {
   std::int64_t cut = 0;      ///< were longer than the limit
   std::int64_t dropped = 0;  ///< had nothing to learn within it
 };
-/// Throws Error naming the line's number, from 1, among `lines`.
-Conversations read_conversations(const Context& ctx, const std::vector<std::string_view>& lines, std::int64_t limit,
-                                 const ChatTemplate& chat_template, const Tokenizer& tokenizer);
+/// Throws Error naming the number of the conversation, from 1, in the file that has `before` of them before `lines`.
+Conversations read_conversations(const Context& ctx, const std::vector<std::string_view>& lines, std::int64_t before,
+                                 std::int64_t limit, const ChatTemplate& chat_template, const Tokenizer& tokenizer);
 
 /// Next tokens of which those that are `learnt` are predicted.
 Batch conversation_batch(const TokenLists& documents, const TokenLists& learnt, std::span<const Piece> pieces);

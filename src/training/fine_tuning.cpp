@@ -169,6 +169,10 @@ Texts read_texts(Task& task, const TaskFiles& files, DocumentEnd end) {
     task.files.push_back({"dev-text", files.dev_text->string(), texts.validation.report.digests[0]});
     texts.documents.validation = split_documents(texts.validation.text, end);
   } else if (files.dev_fraction > 0) {
+    // A conversation has no part that is one.
+    require(end != DocumentEnd::chat || texts.documents.training.size() != 1,
+            "{}: there is one conversation, of which none can be held out for validation; give --dev-text",
+            files.text->string());
     texts.documents = hold_out(texts.documents.training, files.dev_fraction);
   }
   return texts;
@@ -197,16 +201,17 @@ void prepare_documents(Task& task, const Context& ctx, const Recipe& recipe, con
 
 /// The conversations of some lines, told about.
 Conversations conversations_of(const Context& ctx, const std::filesystem::path& file,
-                               const std::vector<std::string_view>& lines, std::int64_t limit,
+                               const std::vector<std::string_view>& lines, std::int64_t before, std::int64_t limit,
                                const ChatTemplate& chat_template, const Tokenizer& tokenizer, std::string_view what,
                                Observer& observer) {
   try {
-    Conversations result = read_conversations(ctx, lines, limit, chat_template, tokenizer);
+    Conversations result = read_conversations(ctx, lines, before, limit, chat_template, tokenizer);
     std::string more;
     if (result.cut > 0) more += fmt::format("; {} cut to --context", grouped(result.cut));
     if (result.dropped > 0) more += fmt::format("; dropped {} without an answer", grouped(result.dropped));
     tell_documents(observer, what, "conversation", result.documents, more);
-    require(result.documents.size() > 0, "no conversation has an answer within --context");
+    require(result.documents.size() > 0, "no conversation {}has an answer within --context",
+            before > 0 ? "of those held out for validation " : "");
     return result;
   } catch (const Error& error) {
     fail("{}: {}", file.string(), error.what());
@@ -222,22 +227,24 @@ void prepare_conversations(Task& task, const Context& ctx, const Recipe& recipe,
   const Cutting cutting{
       .length = recipe.batches.context, .batch_tokens = recipe.batches.context * recipe.batches.sequences, .unread = 1};
   const auto read = [&](const std::filesystem::path& file, const std::vector<std::string_view>& lines,
-                        std::string_view what) {
-    return conversations_of(ctx, file, lines, cutting.length + cutting.unread, *chat_template, *task.tokenizer, what,
-                            observer);
+                        std::int64_t before, std::string_view what) {
+    return conversations_of(ctx, file, lines, before, cutting.length + cutting.unread, *chat_template, *task.tokenizer,
+                            what, observer);
   };
   const auto make = [](const TokenLists& documents, const TokenLists& learnt) -> MakeBatch {
     return [&](std::span<const Piece> pieces, const RandomSequence&) {
       return conversation_batch(documents, learnt, pieces);
     };
   };
-  Conversations training = read(*files.text, texts.documents.training, "corpus");
+  Conversations training = read(*files.text, texts.documents.training, 0, "corpus");
   task.documents = std::move(training.documents);
   task.learnt = std::move(training.learnt);
   task.batches =
       std::make_unique<DocumentBatches>(task.documents, cutting, recipe.seed, make(task.documents, task.learnt));
   if (texts.documents.validation.empty()) return;
-  const Conversations held_out = read(files.dev_text.value_or(*files.text), texts.documents.validation, "validation");
+  const std::int64_t before = files.dev_text ? 0 : std::ssize(texts.documents.training);
+  const Conversations held_out =
+      read(files.dev_text.value_or(*files.text), texts.documents.validation, before, "validation");
   task.evaluator.emplace(validation_batches(held_out.documents, cutting, make(held_out.documents, held_out.learnt)),
                          std::nullopt);
 }

@@ -4,21 +4,26 @@ namespace rapt::training {
 namespace {
 
 volatile std::sig_atomic_t flag = 0;
+void (*before_the_end)() = nullptr;
 
 /// A terminal's end is told more than once (by the kernel, by the shell), so that it never ends a process that is
 /// saving.
-extern "C" void remember(int /*signal*/) {
+extern "C" void remember(int signal) {
+  const bool ends = flag != 0 && signal != SIGHUP;
   flag = 1;
+  if (!ends) return;
+  if (before_the_end != nullptr) before_the_end();
   struct sigaction action {};
   action.sa_handler = SIG_DFL;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  sigaction(signal, &action, nullptr);
+  raise(signal);  // which takes effect when this returns
 }
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(void (*last)()) {
   flag = 0;
+  before_the_end = last;
   struct sigaction action {};
   action.sa_handler = remember;
   // System calls in progress carry on: a signal during saving must not make a write fail.

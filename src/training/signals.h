@@ -12,7 +12,8 @@ namespace rapt::training {
 /// handlers come back when it dies.
 class StopSignals {
  public:
-  StopSignals();
+  /// last: is called before the process ends; of what may be called in a handler (signal-safety(7)).
+  explicit StopSignals(void (*last)() = nullptr);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -124,6 +124,8 @@ TEST_F(EmbedCommand, SaysInOneLineWhatIsWrong) {
     EXPECT_NE(result.messages.find("rapt embed needs an encoder"), std::string::npos) << result.messages;
     EXPECT_EQ(std::ranges::count(result.messages, '\n'), 1) << result.messages;
   }
+  model_ = data / "gpt2-tiny";
+  EXPECT_NE(embed().messages.find("for a vector of each word, give --words"), std::string::npos);
   model_ = data / "embed-tiny";
   EXPECT_NE(embed("--similarity --format npy").status, 0);
 }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <functional>
+#include <initializer_list>
 #include <string>
 
 #include "decoding/tiny_language_model.h"
@@ -40,6 +41,13 @@ class Terminal {
 
   void type(const std::string& keys) const {
     ASSERT_EQ(write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+
+  /// Has the process meet them all at once.
+  void send(std::initializer_list<int> signals) const {
+    kill(pid_, SIGSTOP);
+    for (const int signal : signals) kill(pid_, signal);
+    kill(pid_, SIGCONT);
   }
 
   /// Whether that appears behind what was waited for before.
@@ -141,6 +149,18 @@ TEST_F(ChatOnATerminal, CtrlZGivesTheTerminalBack) {
   EXPECT_TRUE(terminal.shows("> half"));
   terminal.type("\x15/quit\r");
   EXPECT_EQ(terminal.ends(), 0);
+}
+
+/// A second Ctrl-C ends the process at once; keys are seen again behind it.
+TEST_F(ChatOnATerminal, TheEndDuringAnAnswerLeavesATerminalThatShowsKeys) {
+  Terminal terminal(command("--max-tokens 1000000 --use-attention 'window(15, 0)' --context 1000001"));
+  ASSERT_TRUE(terminal.shows("> "));
+  terminal.type("hello\r");
+  ASSERT_TRUE(terminal.shows("abcde abcde "));
+  ASSERT_TRUE(terminal.becomes(true, false)) << "keys are not seen";
+  terminal.send({SIGINT, SIGTERM});
+  EXPECT_EQ(terminal.ends(), -1);
+  EXPECT_TRUE(terminal.becomes(true, true));
 }
 
 /// What is typed during an answer does not stand in it, and begins the next message.

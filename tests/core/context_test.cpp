@@ -33,6 +33,18 @@ TEST(Context, ParallelForThrowsWhatACallThrows) {
   }
 }
 
+TEST(Context, ParallelForThrowsWhatTheSmallestIndexThrows) {
+  const Context ctx({.threads = 2});
+  for (int repetition = 0; repetition < 20; ++repetition) {
+    try {
+      ctx.parallel_for(200, [](std::int64_t i) { require(i < 3, "index {} is bad", i); });
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "index 3 is bad");
+    }
+  }
+}
+
 TEST(Context, ParallelForWorksAgainAfterAnError) {
   const Context ctx({.threads = 2});
   EXPECT_THROW(ctx.parallel_for(10, [](std::int64_t) { fail("all calls fail"); }), Error);

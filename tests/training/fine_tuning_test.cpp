@@ -339,6 +339,10 @@ TEST(FineTuning, LearnsTheAnswersOfConversations) {
   refused("no json", "conversation 1");
   refused("{\"messages\": [{\"role\": \"user\"}]}", "content");
   refused(json_line(silent), "no conversation has an answer");
+  request.files.dev_text.reset();
+  refused(json_line(two), "chat: there is one conversation, of which none can be held out");
+  refused(json_line(two) + "\n" + json_line(two) + "\n{}", "chat: conversation 3: the conversation: \"messages\"");
+  refused(json_line(two) + "\n" + json_line(silent), "no conversation of those held out for validation has an answer");
   std::filesystem::remove(scratch / "given" / "chat_template.jinja");
   refused(json_line(two), "has no chat template");
 }
