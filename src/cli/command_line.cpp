@@ -251,6 +251,20 @@ int answer(const CLI::App& app, const CLI::ParseError& error) {
   return kWrongArguments;
 }
 
+CLI::Validator above_zero(double high) {
+  const std::string range = high == std::numeric_limits<double>::max() ? "" : fmt::format(" and up to {}", high);
+  return {[=](const std::string& text) {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && value > 0 && value <= high) return std::string();
+            return fmt::format("expected a number above 0{}, found \"{}\"", range, printable(text));
+          },
+          ""};
+}
+
+CLI::Validator some_text() {
+  return {[](const std::string& text) { return text.empty() ? std::string("expected text, found none") : ""; }, ""};
+}
+
 CLI::Validator word(const std::vector<std::string>& words) {
   const std::string names = fmt::format("{}", fmt::join(words, "|"));
   return {[=](const std::string& text) {

@@ -8,11 +8,26 @@
 #include <map>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "formats/printable.h"
+#include "rapt/error.h"
 
 namespace rapt::cli {
+
+/// Arguments that each may be right but not together, or not here. As for what the parser finds, the process ends
+/// with 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws UsageError with the formatted message unless `condition` holds.
+template <typename... Args>
+void require_usage(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+  if (!condition) throw UsageError(fmt::format(format, std::forward<Args>(args)...));
+}
 
 /// Has --help of `app`, and of the commands that are added to it afterwards, fit 80 columns.
 void use_help_format(CLI::App& app);
@@ -20,6 +35,11 @@ void use_help_format(CLI::App& app);
 /// Writes the help or the version that was asked for, or says in one line what is wrong with the arguments. The
 /// result is what the process ends with: 2 for what is wrong.
 int answer(const CLI::App& app, const CLI::ParseError& error);
+
+/// Throws UsageError when more texts are to be written than a beam finds.
+inline void require_nbest(int nbest, int beam) {
+  require_usage(nbest <= beam, "--nbest {}: a beam of {} finds no more than {} texts", nbest, beam, beam);
+}
 
 /// Accepts numbers from `low` to `high`, both included.
 template <typename T>
@@ -38,6 +58,9 @@ CLI::Validator between(T low, T high = std::numeric_limits<T>::max()) {
           ""};
 }
 
+/// Accepts numbers above 0 and up to `high`.
+CLI::Validator above_zero(double high = std::numeric_limits<double>::max());
+
 /// Accepts the names of an enumeration's values, and makes numbers of them.
 template <typename Enum>
 CLI::Validator choice(const std::map<std::string, Enum>& choices) {
@@ -51,6 +74,9 @@ CLI::Validator choice(const std::map<std::string, Enum>& choices) {
           },
           names};
 }
+
+/// Accepts text that is not empty.
+CLI::Validator some_text();
 
 /// Accepts one of some words.
 CLI::Validator word(const std::vector<std::string>& words);

@@ -126,7 +126,8 @@ void write_similarity(embedding::SentenceEncoder& encoder, cli::Input& input, co
     const auto first = of_row(i);
     encoder.context().parallel_for(count, [&](std::int64_t j) {
       const auto second = of_row(j);
-      cosines[static_cast<std::size_t>(j)] = std::inner_product(first.begin(), first.end(), second.begin(), 0.0f);
+      cosines[static_cast<std::size_t>(j)] =
+          static_cast<float>(std::inner_product(first.begin(), first.end(), second.begin(), 0.0));
     });
     write(fmt::format("{:.6f}\n", fmt::join(cosines, "\t")));
   }
@@ -156,8 +157,8 @@ void embed_words(const EmbedCommand& options, cli::Input& input, const Write& wr
 
 void run(const EmbedCommand& options) {
   const bool binary = options.format == Format::npy && !options.similarity;
-  require(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
-          "--format npy is not for a terminal; name a file with --output, or redirect standard output");
+  cli::require_usage(!binary || !options.output.empty() || isatty(STDOUT_FILENO) == 0,
+                     "--format npy is not for a terminal; name a file with --output, or redirect standard output");
   cli::Input input(options.input);
   const auto write_all = [&](const Write& write) {
     return options.words ? embed_words(options, input, write) : embed_sentences(options, input, write);
@@ -203,10 +204,9 @@ void add_embed(CLI::App& app) {
               "language models")
           ->excludes(similarity);
   command
-      ->add_option(
-          "--layer", options->layer,
-          "of --words: 0 for embeddings as they enter the first block, N for what block N gives, all (default: "
-          "the last)")
+      ->add_option("--layer", options->layer,
+                   "of --words: 0 for embeddings as they enter the first block, N for what block N gives, -1 for the "
+                   "last (the default), -2 for the one before, all")
       ->needs(words)
       ->type_name("N|all");
   CLI::Option* normalize = command

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "core/error.h"
@@ -22,8 +23,8 @@ std::vector<int> chosen_layers(const std::string& text) {
   if (text == "all") return {};
   int layer = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-  require(error == std::errc() && end == text.data() + text.size(), "--layer: expected a number or all, found {}",
-          printable(text));
+  require_usage(error == std::errc() && end == text.data() + text.size(), "--layer: expected a number or all, found {}",
+                printable(text));
   return {layer};
 }
 

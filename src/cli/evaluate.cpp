@@ -92,7 +92,7 @@ struct Segments {
 
 Segments read_all(const std::string& file, const std::string& option, const EvaluateOptions& options) {
   const auto inputs = std::ranges::count(options.references, "-") + (file == "-" ? 1 : 0);
-  require(inputs <= 1, "only one of {} and --reference can be standard input (-)", option);
+  cli::require_usage(inputs <= 1, "only one of {} and --reference can be standard input (-)", option);
   Segments segments{.lines = read_segments(file), .references = {}};
   require(!segments.lines.empty(), "{} has no lines, so there is nothing to score", file);
   for (const std::string& path : options.references) {
@@ -146,18 +146,20 @@ void evaluate_text(const EvaluateOptions& options) {
 
 void evaluate(const EvaluateOptions& options) {
   const bool model = !options.model.directory.empty();
-  require(model || (options.source.empty() && options.text.empty()),
-          "--source and --text need a model: rapt evaluate MODEL ...");
-  require(model || !options.hypothesis.empty(),
-          "nothing to score: give --hypothesis and --reference, or a MODEL with --source and --reference, or with "
-          "--text");
-  require(!model || options.hypothesis.empty(), "--hypothesis is scored without a model; leave {} or --hypothesis out",
-          options.model.directory);
-  require(!model || options.source.empty() != options.text.empty(),
-          "{}: give --source and --reference to score translations, or --text to score a language model",
-          options.model.directory);
-  require(!options.text.empty() || !options.references.empty(), "--reference is missing: what to compare with");
-  require(options.text.empty() || options.references.empty(), "--text is scored without --reference");
+  cli::require_usage(model || (options.source.empty() && options.text.empty()),
+                     "--source and --text need a model: rapt evaluate MODEL ...");
+  cli::require_usage(
+      model || !options.hypothesis.empty(),
+      "nothing to score: give --hypothesis and --reference, or a MODEL with --source and --reference, or with "
+      "--text");
+  cli::require_usage(!model || options.hypothesis.empty(),
+                     "--hypothesis is scored without a model; leave {} or --hypothesis out", options.model.directory);
+  cli::require_usage(!model || options.source.empty() != options.text.empty(),
+                     "{}: give --source and --reference to score translations, or --text to score a language model",
+                     options.model.directory);
+  cli::require_usage(!options.text.empty() || !options.references.empty(),
+                     "--reference is missing: what to compare with");
+  cli::require_usage(options.text.empty() || options.references.empty(), "--text is scored without --reference");
   if (!model) {
     evaluate_files(options);
   } else if (!options.source.empty()) {

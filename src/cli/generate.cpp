@@ -1,6 +1,7 @@
 #include "cli/generate.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -149,6 +150,7 @@ class Writer {
 };
 
 void run(GenerateCommand& options) {
+  cli::require_nbest(options.generate.nbest, std::max(options.generate.beam, 1));
   options.generator.threads = options.compute.threads;
   options.generator.precision = options.compute.precision;
   if (!options.prompt_file.empty()) options.prompt = cli::read_text(options.prompt_file);
@@ -215,6 +217,7 @@ void add_generate(CLI::App& app) {
       ->check(cli::between(1, 1 << 20));
   command->add_option("--stop", generate.stop, "end the text before this; may be given several times")
       ->type_name("TEXT")
+      ->check(cli::some_text())
       ->allow_extra_args(false);
   command->add_option("--samples", generate.samples, "texts to write for a prompt")
       ->capture_default_str()

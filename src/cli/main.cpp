@@ -44,6 +44,9 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fputs("rapt: there is not enough memory left for this; free some, or give less at once\n", stderr);
     return 1;
+  } catch (const rapt::cli::UsageError& error) {
+    std::fprintf(stderr, "rapt: %s\n", error.what());
+    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rapt: %s\n", error.what());
     return 1;

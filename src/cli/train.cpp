@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/command_line.h"
 #include "cli/output.h"
 #include "core/error.h"
 #include "training/progress.h"
@@ -35,7 +36,8 @@ struct TrainOptions {
 
 std::optional<training::ParallelFiles> pair_of(const std::string& source, const std::string& target,
                                                std::string_view prefix) {
-  require(source.empty() == target.empty(), "--{0}source and --{0}target go together; one is missing", prefix);
+  cli::require_usage(source.empty() == target.empty(), "--{0}source and --{0}target go together; one is missing",
+                     prefix);
   if (source.empty()) return std::nullopt;
   return training::ParallelFiles{.source = source, .target = target};
 }
@@ -76,7 +78,7 @@ std::optional<training::FineTuning> fine_tuning_of(const TrainOptions& options) 
   if (!given.from.empty()) return given;
   const training::FineTuning none;
   const auto refuse = [](std::string_view option, const std::string& value, const std::string& usual) {
-    require(value == usual, "--{} {} goes with --from, a model to train further", option, value);
+    cli::require_usage(value == usual, "--{} {} goes with --from, a model to train further", option, value);
   };
   refuse("document", given.document, none.document);
   refuse("prefix", given.prefix, none.prefix);

@@ -93,6 +93,7 @@ class AttentionPage {
 };
 
 void run(const TranslateCommand& options) {
+  cli::require_nbest(options.translate.nbest, options.translate.beam);
   decoding::TranslationModel model(options.model, {.threads = options.compute.threads,
                                                    .precision = options.compute.precision,
                                                    .attention = options.use_attention,

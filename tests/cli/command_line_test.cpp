@@ -96,11 +96,26 @@ TEST(CommandLine, WrongValuesAreToldWithWhatIsRight) {
         refused(generate + "--max-tokens " + wrong, "--max-tokens: expected a whole number, 1 to 1048576, found"));
   EXPECT_TRUE(refused(generate + "--max-tokens", "--max-tokens: its value is missing"));
   EXPECT_TRUE(refused(generate + "--seed -1", "--seed: expected a whole number, 0 or more, found \"-1\""));
-  EXPECT_TRUE(refused(generate + "--temperature warm", "--temperature: expected a number, found \"warm\""));
+  EXPECT_TRUE(refused(generate + "--temperature warm", "--temperature: expected a number, 0 or more, found \"warm\""));
+  EXPECT_TRUE(refused(generate + "--temperature nan", "--temperature: expected a number, 0 or more, found \"nan\""));
+  EXPECT_TRUE(refused(generate + "--top-p 2", "--top-p: expected a number above 0 and up to 1, found \"2\""));
+  EXPECT_TRUE(refused(generate + "--top-p nan", "--top-p: expected a number above 0 and up to 1, found \"nan\""));
+  EXPECT_TRUE(refused(generate + "--top-k -1", "--top-k: expected a whole number, 0 or more, found \"-1\""));
+  EXPECT_TRUE(refused(generate + "--min-p 1.5", "--min-p: expected a number, 0 to 1, found \"1.5\""));
+  EXPECT_TRUE(refused(generate + "--repetition-penalty 0", "--repetition-penalty: expected a number above 0, found"));
+  EXPECT_TRUE(refused(generate + "--prompt a --stop ''", "--stop: expected text, found none"));
   EXPECT_TRUE(refused(generate + "--precision f16", "--precision: expected bf16|f32, found \"f16\""));
   EXPECT_TRUE(refused(generate + "--prompt a --prompt b", "--prompt: more than one value"));
   EXPECT_TRUE(refused(generate + "--prompt a --input b", "--prompt and --input do not go together"));
   EXPECT_TRUE(refused(generate + "--nbest 2", "--nbest goes with --beam"));
+  EXPECT_TRUE(refused(generate + "--beam 2 --nbest 3", "--nbest 3: a beam of 2 finds no more than 2 texts"));
+  EXPECT_TRUE(
+      refused("translate " + model + " --beam 2 --nbest 3", "--nbest 3: a beam of 2 finds no more than 2 texts"));
+  EXPECT_TRUE(refused("embed " + model + " --words --layer x", "--layer: expected a number or all, found x"));
+  EXPECT_TRUE(refused("evaluate --reference a", "nothing to score: "));
+  EXPECT_TRUE(refused("evaluate --source a --reference b", "--source and --text need a model"));
+  EXPECT_TRUE(refused("evaluate " + model + " --text a --reference b", "--text is scored without --reference"));
+  EXPECT_TRUE(refused("train --output new --source a", "--source and --target go together; one is missing"));
   EXPECT_TRUE(
       refused("evaluate " + model + " --stride -1", "--stride: expected a whole number, 1 or more, found \"-1\""));
   EXPECT_TRUE(refused("evaluate " + model + " --tokenize x", "--tokenize: expected 13a|none|intl|char, found \"x\""));

@@ -139,7 +139,7 @@ TEST(TrainCommand, SavesAndResumesAModelThatIsTrainedFurther) {
   EXPECT_NO_THROW(load_model(scratch / "out"));
 
   Command refused({RAPT_COMMAND, "train", "--prefix", "x", "--output", scratch / "other"}, scratch / "log");
-  EXPECT_EQ(refused.wait(), 1);
+  EXPECT_EQ(refused.wait(), 2);
   EXPECT_NE(get(scratch / "log").find("--prefix x goes with --from"), std::string::npos) << get(scratch / "log");
 }
 
