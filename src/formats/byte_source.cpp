@@ -44,7 +44,7 @@ ByteSource::ByteSource(FileDescriptor file) : file_(std::move(file)), buffer_(bu
 
 /// Reads on behind what has not been given; false when nothing came in time.
 bool ByteSource::read_more(const Deadline& deadline) {
-  std::memmove(buffer_.data(), input_.data(), input_.size());
+  if (!input_.empty()) std::memmove(buffer_.data(), input_.data(), input_.size());
   input_ = std::span(buffer_).first(input_.size());
   for (;;) {
     // A stream may have been told not to wait by whoever shares it.
