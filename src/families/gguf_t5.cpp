@@ -20,15 +20,18 @@ void refuse_umt5(const Gguf& file) {
           file.file(), own);
 }
 
-void complete_encoder(const Gguf& file, const GgufArchitecture&, OrderedJson& json) {
+void complete_blocks(const Gguf& file, OrderedJson& json) {
   refuse_umt5(file);
   json["feed_forward_proj"] = is_gated(file) ? "gated-gelu" : "relu";
+}
+
+void complete_encoder(const Gguf& file, const GgufArchitecture&, OrderedJson& json) {
+  complete_blocks(file, json);
   json["num_decoder_layers"] = 0;
 }
 
 void complete_t5(const Gguf& file, const GgufArchitecture&, OrderedJson& json) {
-  refuse_umt5(file);
-  json["feed_forward_proj"] = is_gated(file) ? "gated-gelu" : "relu";
+  complete_blocks(file, json);
   // Where the output is the embedding, T5 1.0 scales it and mT5 does not: the gate does not tell them apart.
   require(
       !is_gated(file) || file.tensors().contains("output.weight"),

@@ -34,8 +34,7 @@ std::vector<std::string> pieces_of(const GgufDescription& description) {
   }
   require(continues,
           "{}: key \"{}\": no piece continues a word (all have the mark U+2581): so llama.cpp's converter writes "
-          "CamemBERT, "
-          "without the scores that its texts are cut by; load the model from its Hugging Face directory",
+          "CamemBERT, without the scores that its texts are cut by; load the model from its Hugging Face directory",
           description.file.file(), tokens_key);
   return pieces;
 }
